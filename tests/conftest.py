@@ -36,7 +36,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(skip)
         return
     if os.readlink("/proc/self/ns/net") == os.readlink("/proc/1/ns/net") or not in_private_network():
-        raise pytest.UsageError("tests marked root run in a private network namespace: scripts/private .venv/bin/python -m pytest ...")
+        raise pytest.UsageError(
+            "tests marked root run in a private network namespace: scripts/private .venv/bin/python -m pytest ..."
+        )
 
 
 @pytest.fixture(scope="session", autouse=True)

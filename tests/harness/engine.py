@@ -54,7 +54,11 @@ class EngineProcess:
         """The environment of a client of this engine, with a configuration directory of its own."""
         config = self.root / "client"
         config.mkdir(exist_ok=True)
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("DOCKER_", "CORTEN_")) and not key.lower().endswith("_proxy")}
+        kept = {
+            key: value
+            for key, value in os.environ.items()
+            if not key.startswith(("DOCKER_", "CORTEN_")) and not key.lower().endswith("_proxy")
+        }
         return kept | {"DOCKER_HOST": self.host, "DOCKER_CONFIG": str(config), "DOCKER_CLI_HINTS": "false"}
 
     def start(self) -> None:
@@ -65,7 +69,9 @@ class EngineProcess:
             "-H", self.host, *self.flags,
         ]  # fmt: skip
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
         deadline = time.monotonic() + START_SECONDS
         while not self.answers():
             if self.process.poll() is not None or time.monotonic() > deadline:
@@ -131,7 +137,9 @@ class EngineProcess:
         except ValueError:
             return content.decode()
 
-    def request(self, method: str, path: str, body: Any = None, *, content_type: str = "application/json") -> tuple[int, bytes]:
+    def request(
+        self, method: str, path: str, body: Any = None, *, content_type: str = "application/json"
+    ) -> tuple[int, bytes]:
         """As ``api``, giving the status and the raw body, whatever they are."""
         import http.client
 
@@ -139,7 +147,9 @@ class EngineProcess:
         connection.sock = socket.socket(socket.AF_UNIX)
         connection.sock.settimeout(60)
         connection.sock.connect(str(self.socket))
-        payload = body if body is None or isinstance(body, bytes) or hasattr(body, "read") else json.dumps(body).encode()
+        payload = (
+            body if body is None or isinstance(body, bytes) or hasattr(body, "read") else json.dumps(body).encode()
+        )
         headers = {"Content-Type": content_type} if payload is not None else {}
         try:
             connection.request(method, path, payload, headers, encode_chunked=hasattr(payload, "read"))
@@ -161,10 +171,16 @@ class EngineProcess:
         """The unmodified docker CLI."""
         return self._run(["docker", *arguments], **options)
 
-    def _run(self, command: list[str], *, check: bool = True, timeout: float = 60, **options: Any) -> subprocess.CompletedProcess[str]:
+    def _run(
+        self, command: list[str], *, check: bool = True, timeout: float = 60, **options: Any
+    ) -> subprocess.CompletedProcess[str]:
         options.setdefault("stdin", subprocess.DEVNULL if "input" not in options else None)
         if options["stdin"] is None:
             del options["stdin"]
-        result = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=timeout, check=False, **options)
-        assert not check or result.returncode == 0, f"{command}: exit {result.returncode}\n{result.stdout}{result.stderr}\n{self.log.read_text()[-2000:]}"
+        result = subprocess.run(
+            command, env=self.environment, capture_output=True, text=True, timeout=timeout, check=False, **options
+        )
+        assert not check or result.returncode == 0, (
+            f"{command}: exit {result.returncode}\n{result.stdout}{result.stderr}\n{self.log.read_text()[-2000:]}"
+        )
         return result

@@ -22,7 +22,11 @@ def busybox_tar(target: Path) -> Path:
         for applet in applets:
             if applet != "busybox":
                 (root / "bin" / applet).symlink_to("busybox")
-        (root / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\ndaemon:x:1:1:daemon:/usr/sbin:/bin/false\nuser:x:1000:1000::/home:/bin/sh\n")
+        (root / "etc/passwd").write_text(
+            "root:x:0:0:root:/root:/bin/sh\ndaemon:x:1:1:daemon:/usr/sbin:/bin/false\nuser:x:1000:1000::/home:/bin/sh\n"
+        )
         (root / "etc/group").write_text("root:x:0:\ndaemon:x:1:\nuser:x:1000:\nextra:x:2000:user\n")
-        subprocess.run(["tar", "--numeric-owner", "--owner=0", "--group=0", "-C", name, "-cf", str(target), "."], check=True)
+        subprocess.run(
+            ["tar", "--numeric-owner", "--owner=0", "--group=0", "-C", name, "-cf", str(target), "."], check=True
+        )
     return target
