@@ -1,4 +1,4 @@
-"""What every test shares: a private network namespace, an engine of its own, and a check that nothing is left behind."""
+"""What every test shares: a private network namespace, an engine, and a check that nothing is left behind."""
 
 from __future__ import annotations
 

@@ -23,7 +23,9 @@ signal.signal(signal.SIGTERM, lambda *_: (print("asked to stop", flush=True), sy
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         body = b"served " + self.path.encode()
-        self.send_response(200); self.send_header("Content-Length", str(len(body))); self.end_headers(); self.wfile.write(body)
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(body)
     def log_message(self, format, *args):
         print("request", self.path, flush=True)
 print("ready", flush=True)

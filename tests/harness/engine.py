@@ -65,8 +65,8 @@ class EngineProcess:
         """Start ``cortend`` and wait until its socket answers."""
         command = [
             sys.executable, "-m", "corten.daemon.main",
-            "--data-root", str(self.data_root), "--exec-root", str(self.exec_root), "--pidfile", str(self.root / "cortend.pid"),
-            "-H", self.host, *self.flags,
+            "--data-root", str(self.data_root), "--exec-root", str(self.exec_root),
+            "--pidfile", str(self.root / "cortend.pid"), "-H", self.host, *self.flags,
         ]  # fmt: skip
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def busybox_tar(target: Path) -> Path:
-    """A tar of Debian's busybox-static with every applet linked, /etc/passwd with two users, and world-writable /tmp."""
+    """A tar of Debian's busybox-static: every applet linked, a small /etc/passwd, and world-writable /tmp."""
     program = shutil.which("busybox")
     assert program is not None, "busybox-static is not installed"
     with tempfile.TemporaryDirectory(prefix="corten-busybox-") as name:
