@@ -3,7 +3,9 @@ CACHE ?= .cache
 PY = $(VENV)/bin/python
 ROOTFS = $(CACHE)/debian-python3.tar
 ROOT := $(shell [ "$$(id -u)" = 0 ] && echo yes)
+NGINX = $(CACHE)/debian-nginx.tar
 export CORTEN_TEST_ROOTFS = $(abspath $(ROOTFS))
+export CORTEN_BENCH_NGINX = $(abspath $(NGINX))
 
 .PHONY: help demo test test-long check bench dev clean lock prepare prepare-bench
 
@@ -40,6 +42,7 @@ prepare-bench:
 	@scripts/prepare test
 	@scripts/prepare bench
 	@scripts/debian-rootfs $(ROOTFS) python3
+	@scripts/debian-rootfs $(NGINX) nginx-light
 
 bench: prepare-bench ## side by side with Debian's docker, runc and crun; one table, results kept as JSON
 	scripts/private $(PY) -m bench $(BENCH)

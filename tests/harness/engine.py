@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -100,6 +101,16 @@ class EngineProcess:
         assert self.process is not None
         self.process.kill()
         self.process.wait(30)
+
+    @property
+    def instance(self) -> str:
+        """What names this engine's bridge, table and cgroups: the first six digits of its exec root's digest."""
+        return hashlib.sha256(str(self.exec_root).encode()).hexdigest()[:6]
+
+    @property
+    def bridge(self) -> str:
+        """The interface of its default network."""
+        return f"ct{self.instance}"
 
     def shim_pid(self) -> int:
         """The pid of the engine's shim, from its pid file."""

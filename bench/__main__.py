@@ -1,0 +1,72 @@
+"""``python -m bench [ROW...]``: run start exec ps parallel memory images logs ports; all of them by default."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from tests.harness.images import busybox_tar
+
+from bench.measure import Row, table
+from bench.peers import Pair, pair
+from bench.rows import commands, images, memory, output, ports, start
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def groups(both: Pair, scratch: Path, busybox: Path) -> dict[str, Callable[[], Iterator[Row]]]:
+    """Every group of rows by name, in the order of the table."""
+    debian = Path(os.environ["CORTEN_TEST_ROOTFS"])
+    return {
+        "run": lambda: commands.run(both),
+        "start": lambda: start.start(both, busybox, scratch),
+        "exec": lambda: commands.exec_true(both),
+        "ps": lambda: commands.ps(both),
+        "parallel": lambda: commands.parallel(both),
+        "memory": lambda: memory.memory(both),
+        "images": lambda: images.images(both, debian, scratch),
+        "logs": lambda: output.logs(both),
+        "ports": lambda: ports.ports(both),
+    }
+
+
+def main(wanted: list[str]) -> int:
+    """Run the groups asked for; the exit code is 0 whatever the figures say: a benchmark reports, it does not judge."""
+    scratch = Path(tempfile.mkdtemp(prefix="bench-scratch-"))
+    rows: list[Row] = []
+    program = str(Path(sys.executable).with_name("corten"))
+    try:
+        busybox = busybox_tar(scratch / "busybox.tar")
+        nginx = Path(os.environ.get("CORTEN_BENCH_NGINX", ""))
+        with pair(program) as both:
+            for engine in (both.docker_to_corten, both.docker):
+                engine("import", str(busybox), "busybox:latest")
+                if nginx.is_file():
+                    engine("import", str(nginx), "nginx:latest")
+            for name, group in groups(both, scratch, busybox).items():
+                if wanted and name not in wanted:
+                    continue
+                for row in group():
+                    rows.append(row)
+                    print(table([row]).splitlines()[1], file=sys.stderr, flush=True)
+    finally:
+        shutil.rmtree(scratch)
+    print(table(rows))
+    RESULTS.mkdir(exist_ok=True)
+    document = {
+        "host": f"{platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}",
+        "python": platform.python_version(),
+        "rows": [row.document() for row in rows],
+    }
+    (RESULTS / "latest.json").write_text(json.dumps(document, indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
