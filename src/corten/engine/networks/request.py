@@ -1,0 +1,43 @@
+"""What the engine asks of the networks for one container: a value, built from Config and HostConfig.
+
+Owns the reading of ``NetworkMode`` and of the flags that end in /etc/hosts, /etc/resolv.conf and published ports.
+Refuses to know the kernel and what is allocated.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from corten.api.types.network import EndpointSettings, PortBinding
+
+
+class ContainerNetworkRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """One container's wishes; names are those of Docker's JSON in lower case.
+
+    ``name`` is the container's without its slash; ``mode`` is ``HostConfig.NetworkMode`` as the client sent it, with
+    ``container:`` already resolved to a full id; ``exposed`` are the keys of ``Config.ExposedPorts`` (image and client
+    merged); ``bindings`` is ``HostConfig.PortBindings``; ``target_pid`` is the first process of the container that
+    ``container:ID`` names (0 otherwise); ``endpoints`` is ``NetworkingConfig.EndpointsConfig``. ``hostname`` is what
+    goes to /etc/hostname; in mode ``container:ID`` it is empty unless the client set one.
+    """
+
+    container_id: str
+    name: str
+    hostname: str
+    domainname: str = ""
+    mode: str = "default"
+    exposed: Sequence[str] = ()
+    bindings: Mapping[str, Sequence[PortBinding] | None] = {}
+    publish_all: bool = False
+    extra_hosts: Sequence[str] = ()
+    dns: Sequence[str] = ()
+    dns_search: Sequence[str] = ()
+    dns_options: Sequence[str] = ()
+    mac_address: str = ""
+    endpoints: Mapping[str, EndpointSettings | None] = {}
+    target_pid: int = 0
+
+    @property
+    def driver_mode(self) -> str:
+        """``mode`` with Docker's spellings of the default folded together: ``bridge host none container:ID``."""
+        return "bridge" if self.mode in ("", "default", "bridge") else self.mode
