@@ -1,0 +1,1 @@
+"""The distribution-spec client: endpoints, authentication, manifests, blobs, uploads. Knows nothing of storage."""
