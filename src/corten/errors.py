@@ -19,6 +19,7 @@ CortenError                500  something the engine did not expect
 │   └── InvalidTransition  409  the container's state does not allow it
 ├── TooManyRequests        429  a registry's rate limit; the text says when it ends
 ├── NotSupported           501  known to Docker, not built here yet; the text names the option
+├── CorruptData            500  bytes do not match their digest or their format
 ├── Unavailable            503  the engine (or a registry) cannot serve this now
 └── RuntimeFailure         400  the container's first process could not be started; `exit_code` is what a shell would say
     ├── CommandNotFound    400  exit code 127
@@ -27,8 +28,12 @@ CortenError                500  something the engine did not expect
 One table gives HTTP status, one gives exit codes; nothing else in the tree maps a class to a number.
 """
 
-from collections.abc import Mapping
-from typing import Final
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Final
 
 
 class CortenError(Exception):
@@ -119,6 +124,10 @@ class TooManyRequests(CortenError):
 
 class NotSupported(CortenError):
     """Docker has it, this engine does not yet; never silently ignored."""
+
+
+class CorruptData(CortenError):
+    """Bytes do not match their digest, their size or their format; nothing of them was kept."""
 
 
 class Unavailable(CortenError):

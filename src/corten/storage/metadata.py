@@ -1,0 +1,206 @@
+"""The engine's records: one SQLite database in WAL mode, one table ``records(collection, key, value)``.
+
+Owns durability, the schema's version and what becomes of rows nobody can read. Knows nothing of what a value means:
+values are bytes, encoded and decoded by the caller, indexes are the caller's and in memory.
+
+Durability is chosen per transaction (sqlite.org/wal.html, sqlite.org/pragma.html#pragma_synchronous): a durable commit
+syncs the WAL and with it every earlier commit; a plain one is ordered and atomic, but a power cut may lose the last
+of them. A killed process loses neither.
+
+A file SQLite cannot read does not stop the engine: it is set aside as ``<name>.corrupt-<n>``, what can still be read
+is copied into a new database, and :attr:`Database.problems` says so.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from corten.errors import Unavailable
+from corten.storage.durable import sync_directory
+
+SCHEMA_VERSION: Final = 1
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS records (
+  collection TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, PRIMARY KEY (collection, key));
+CREATE TABLE IF NOT EXISTS quarantine (
+  collection TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, reason TEXT NOT NULL,
+  at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP);
+"""
+_PUT: Final = (
+    "INSERT INTO records(collection, key, value) VALUES (?, ?, ?) "
+    "ON CONFLICT(collection, key) DO UPDATE SET value = excluded.value"
+)
+_DELETE: Final = "DELETE FROM records WHERE collection = ? AND key = ?"
+
+
+class Transaction:
+    """Changes that are committed together, in the order they were made; gathered in memory until then."""
+
+    def __init__(self) -> None:
+        self.changes: list[tuple[str, tuple[str, ...] | tuple[str, str, bytes]]] = []
+
+    def put(self, collection: str, key: str, value: bytes) -> None:
+        """Insert or replace."""
+        self.changes.append((_PUT, (collection, key, value)))
+
+    def delete(self, collection: str, key: str) -> None:
+        """Delete; nothing happens when it is not there."""
+        self.changes.append((_DELETE, (collection, key)))
+
+
+class Database:
+    """All records of an engine; every method may be called from any thread.
+
+    Raises:
+        Unavailable: the database was written by a newer version.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.problems: list[str] = []
+        """What went wrong when the file was opened, in words for the log."""
+        self._path = path
+        self._lock = threading.Lock()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._connection = _open(path)
+        except sqlite3.DatabaseError as error:
+            self._connection = self._replace(error)
+        self._synchronous = ""
+
+    def load(self, collection: str) -> Iterator[tuple[str, bytes]]:
+        """Every (key, value) of a collection, in order of insertion.
+
+        A page SQLite cannot read ends the collection early; that is told in :attr:`problems`.
+        """
+        rows: list[tuple[str, bytes]] = []
+        with self._lock:
+            try:
+                query = "SELECT key, value FROM records WHERE collection = ? ORDER BY rowid"
+                rows.extend(self._connection.execute(query, (collection,)))
+            except sqlite3.DatabaseError as error:
+                self.problems.append(f"{self._path}: {collection}: {error} after {len(rows)} records")
+        yield from rows
+
+    @contextmanager
+    def transaction(self, *, durable: bool = False) -> Iterator[Transaction]:
+        """Commit what the block puts and deletes when it ends; nothing when it raises.
+
+        ``durable``: the commit is on stable storage when the block has ended.
+        """
+        pending = Transaction()
+        yield pending
+        self._commit(pending, durable=durable)
+
+    def quarantine(self, collection: str, key: str, reason: str) -> None:
+        """Move a row the caller could not decode out of the way; it is kept for people to look at."""
+        with self._lock, self._unit(durable=True):
+            self._connection.execute(
+                "INSERT INTO quarantine(collection, key, value, reason) "
+                "SELECT collection, key, value, ? FROM records WHERE collection = ? AND key = ?",
+                (reason, collection, key),
+            )
+            self._connection.execute(_DELETE, (collection, key))
+
+    def quarantined(self) -> list[tuple[str, str, str]]:
+        """(collection, key, reason) of every row set aside."""
+        with self._lock:
+            return list(self._connection.execute("SELECT collection, key, reason FROM quarantine ORDER BY rowid"))
+
+    def check(self) -> list[str]:
+        """What SQLite finds wrong with the file; empty when it is sound."""
+        with self._lock:
+            found = [str(row[0]) for row in self._connection.execute("PRAGMA quick_check")]
+        return [] if found == ["ok"] else found
+
+    def close(self) -> None:
+        """Fold the WAL into the database and close it."""
+        with self._lock:
+            self._connection.close()
+
+    def _commit(self, pending: Transaction, *, durable: bool) -> None:
+        if not pending.changes:
+            return
+        with self._lock, self._unit(durable=durable):
+            for statement, values in pending.changes:
+                self._connection.execute(statement, values)
+
+    @contextmanager
+    def _unit(self, *, durable: bool) -> Iterator[None]:
+        """BEGIN ... COMMIT; `synchronous` cannot change inside a transaction, so it is set before."""
+        wanted = "FULL" if durable else "NORMAL"
+        if wanted != self._synchronous:
+            self._connection.execute(f"PRAGMA synchronous={wanted}")
+            self._synchronous = wanted
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._connection.execute("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
+
+    def _replace(self, error: sqlite3.DatabaseError) -> sqlite3.Connection:
+        """Set an unreadable file aside and start anew with the rows that can be read."""
+        aside = _set_aside(self._path)
+        fresh = _open(self._path)
+        saved = _salvage(aside, fresh)
+        self.problems.append(f"{self._path}: {error}: moved to {aside.name}, {saved} records saved")
+        return fresh
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    """Connect, check the version and make the tables; raises sqlite3.DatabaseError for what is no database."""
+    created = not path.exists()
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
+    try:
+        connection.execute("PRAGMA journal_mode=WAL")
+        version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+        if version > SCHEMA_VERSION:
+            raise Unavailable(
+                f"{path} has schema {version}, newer than this version's {SCHEMA_VERSION}: "
+                "upgrade corten, or use another data root"
+            )
+        problems = [str(row[0]) for row in connection.execute("PRAGMA quick_check(1)")]
+        if problems != ["ok"]:
+            raise sqlite3.DatabaseError(problems[0])
+        connection.executescript(_SCHEMA)
+        connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+    except BaseException:
+        connection.close()
+        raise
+    if created:
+        os.chmod(path, 0o600)
+        sync_directory(path.parent)
+    return connection
+
+
+def _set_aside(path: Path) -> Path:
+    """Rename the database and its WAL; the names stay paired, so that SQLite still finds the WAL."""
+    number = 1
+    while (aside := path.with_name(f"{path.name}.corrupt-{number}")).exists():
+        number += 1
+    for suffix in ("", "-wal", "-shm"):
+        with suppress(FileNotFoundError):
+            os.rename(f"{path}{suffix}", f"{aside}{suffix}")
+    return aside
+
+
+def _salvage(source: Path, target: sqlite3.Connection) -> int:
+    """Copy every readable record; the count of them. An unreadable page ends it."""
+    saved = 0
+    with suppress(sqlite3.DatabaseError):
+        damaged = sqlite3.connect(source, isolation_level=None)
+        try:
+            for row in damaged.execute("SELECT collection, key, value FROM records NOT INDEXED ORDER BY rowid"):
+                target.execute(_PUT, row)
+                saved += 1
+        finally:
+            damaged.close()
+    return saved
