@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from types import TracebackType
-    from typing import Final
+    from typing import Final, Self
 
 ROUTE: Final = 0
 NETFILTER: Final = 12
@@ -141,7 +141,7 @@ class Connection:
         # The kernel answers at once, inside sendmsg; a wait of seconds means an acknowledgement was lost.
         self._socket.settimeout(10)
 
-    def __enter__(self) -> Connection:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -158,6 +158,7 @@ class Connection:
         labels: dict[int, str] = {}
         awaited: set[int] = set()
         parts = []
+        first = self._sequence + 1
         for message in messages:
             self._sequence += 1
             labels[self._sequence] = message.label
@@ -174,14 +175,14 @@ class Connection:
                 error = error_of(labels[sequence], flags, body)
                 if error is not None and failure is None:
                     failure = error
-                if error is not None and sequence == min(labels):
-                    # A batch refused at its first message is not looked at any further (nfnetlink).
+                if error is not None and sequence == first:
+                    # nfnetlink looks no further at a batch that it refuses at its first message.
                     awaited.clear()
         if failure is not None:
             raise failure
 
     def dump(self, message: Message) -> list[bytes]:
-        """The bodies of every answer to a dump request; started again when the kernel says it changed meanwhile."""
+        """The bodies of every answer to a dump, or to one NLM_F_ACK query; started again when a dump was overtaken."""
         for _ in range(_DUMP_ATTEMPTS):
             bodies, interrupted = self._dump_once(message)
             if not interrupted:

@@ -9,6 +9,7 @@ both are always given.
 
 from __future__ import annotations
 
+import errno
 import socket
 import struct
 
@@ -20,6 +21,7 @@ from corten.linux.netlink.message import (
     NLM_F_REPLACE,
     Connection,
     Message,
+    NetlinkError,
     attribute,
     attributes,
     nested,
@@ -116,14 +118,9 @@ def create_veth(name: str, index: int, *, master: int, mtu: int, peer: str, peer
 
 
 def create_bridge(name: str, *, mac: str, mtu: int) -> Message:
-    """A bridge, down, with a fixed MAC: without one it takes the lowest of its ports and changes as they come and go."""
+    """A bridge, down, with a fixed MAC: without one it takes the lowest of its ports, which come and go."""
     body = _ifinfo(0) + text(IFLA_IFNAME, name) + u32(IFLA_MTU, mtu) + attribute(IFLA_ADDRESS, mac_bytes(mac))
     return Message(RTM_NEWLINK, _CREATE, body + _kind("bridge"), label=f"create bridge {name}")
-
-
-def create_dummy(name: str) -> Message:
-    """A dummy interface, down."""
-    return Message(RTM_NEWLINK, _CREATE, _ifinfo(0) + text(IFLA_IFNAME, name) + _kind("dummy"), label=f"create {name}")
 
 
 def set_up(index: int) -> Message:
@@ -149,9 +146,9 @@ def forward_to(mac: str, port: int) -> Message:
     return Message(RTM_NEWNEIGH, NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE, body, label=f"set forwarding entry {mac}")
 
 
-def delete_link(index: int) -> Message:
+def delete_named(name: str) -> Message:
     """Delete an interface. A veth costs some 20 ms here (RCU): drop its network namespace instead where possible."""
-    return Message(RTM_DELLINK, NLM_F_ACK, _ifinfo(index), label=f"delete interface {index}")
+    return Message(RTM_DELLINK, NLM_F_ACK, _ifinfo(0) + text(IFLA_IFNAME, name), label=f"delete interface {name}")
 
 
 def add_address(index: int, address: str, prefix: int) -> Message:
@@ -176,6 +173,18 @@ def links(connection: Connection) -> list[Link]:
     """Every interface of the namespace."""
     request = Message(RTM_GETLINK, NLM_F_DUMP, _ifinfo(0), label="list interfaces")
     return [_link(body) for body in connection.dump(request)]
+
+
+def link(connection: Connection, name: str) -> Link | None:
+    """One interface by name; None when there is none."""
+    body = _ifinfo(0) + text(IFLA_IFNAME, name)
+    try:
+        answers = connection.dump(Message(RTM_GETLINK, NLM_F_ACK, body, label=f"find interface {name}"))
+    except NetlinkError as error:
+        if error.errno == errno.ENODEV:
+            return None
+        raise
+    return _link(answers[0]) if answers else None
 
 
 def _link(body: bytes) -> Link:
