@@ -66,6 +66,7 @@ class Dockerd:
         for line in reversed(Path("/proc/self/mountinfo").read_text().splitlines()):
             if str(self.root) in line.split()[4]:
                 subprocess.run(["umount", line.split()[4]], check=False)
+        subprocess.run(["ip", "link", "delete", "docker0"], capture_output=True, check=False)
         shutil.rmtree(self.root, ignore_errors=True)
 
 
