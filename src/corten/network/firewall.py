@@ -148,7 +148,7 @@ table ip {table} {{
         meta l4proto {{ tcp, udp }} fib daddr type local jump translate
     }}
     chain output {{
-        type nat hook output priority dstnat; policy accept;
+        type nat hook output priority -100; policy accept;
         meta l4proto {{ tcp, udp }} fib daddr type local jump translate
     }}
     chain postrouting {{

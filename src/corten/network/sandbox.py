@@ -19,7 +19,7 @@ from typing import Final
 from corten.errors import Unavailable
 from corten.linux.namespace import CLONE_NEWNET, unshare
 from corten.linux.netlink import route
-from corten.linux.netlink.message import ROUTE, Connection, Message, NetlinkError
+from corten.linux.netlink.message import ROUTE, Connection, NetlinkError
 from corten.network.model import BridgeNetwork, Endpoint
 
 INTERFACE: Final = "eth0"
@@ -40,8 +40,10 @@ def bridged(network: BridgeNetwork, endpoint: Endpoint) -> int:
      (1) a socket in the engine's namespace, before leaving it
      (2) a new namespace; IPv6 off for interfaces to come (the bridge has none), loopback keeps ::1
      (3) veth pair: host side a port of the bridge, peer born inside as eth0
-     (4) host side: no link-local address, up, hairpin; the bridge learns the MAC at once
-     (5) inside: loopback up, address, eth0 up, default route
+     (4) inside: loopback up, address, eth0 up, default route
+     (5) host side: no link-local address, up, hairpin; the bridge learns the MAC at once. After (4), because a port
+         forwards from the moment it is raised only if its other end is up already; later it has to wait for the
+         kernel's link watch, and an entry for it is refused (EPERM)
 
     Unavailable when the kernel refuses; nothing is left then, because the namespace dies with the thread.
     """
@@ -128,7 +130,7 @@ def _disable_ipv6() -> None:
 def _wire(host: Connection, inside: Connection, descriptor: int, network: BridgeNetwork, endpoint: Endpoint) -> None:
     _disable_ipv6()
     index = _add_pair(host, descriptor, network, endpoint)  # (3)
-    inside.execute(  # (5)
+    inside.execute(  # (4)
         [
             route.set_up(LOOPBACK_INDEX),
             route.add_address(index + 1, str(endpoint.address), network.subnet.prefixlen),
@@ -136,30 +138,25 @@ def _wire(host: Connection, inside: Connection, descriptor: int, network: Bridge
             route.default_route(str(network.gateway), index + 1),
         ]
     )
+    port = [route.set_up(index), route.hairpin(index), route.forward_to(endpoint.mac, index)]
+    if os.path.exists(_IPV6_DEFAULT):
+        port.insert(0, route.no_ipv6_autoconf(index))
+    host.execute(port)  # (5)
 
 
 def _add_pair(host: Connection, descriptor: int, network: BridgeNetwork, endpoint: Endpoint) -> int:
     for attempt in range(_INDEX_ATTEMPTS):
         # Even numbers from 2^20 up: far from what the kernel counts up itself, and a pair is always n and n + 1.
         index = (1 << 20) + 2 * secrets.randbelow(1 << 28)
+        pair = route.create_veth(
+            endpoint.veth, index, master=network.index, mtu=network.mtu, peer=INTERFACE, peer_index=index + 1,
+            peer_mac=endpoint.mac, netns=descriptor,
+        )  # fmt: skip
         try:
-            host.execute(_pair_messages(index, descriptor, network, endpoint))
+            host.execute([pair])
         except NetlinkError as error:
             if error.errno in (errno.EBUSY, errno.EEXIST) and attempt + 1 < _INDEX_ATTEMPTS:
                 continue
             raise
         return index
     raise AssertionError("the loop returns or raises")
-
-
-def _pair_messages(index: int, descriptor: int, network: BridgeNetwork, endpoint: Endpoint) -> list[Message]:
-    messages = [
-        route.create_veth(
-            endpoint.veth, index, master=network.index, mtu=network.mtu, peer=INTERFACE, peer_index=index + 1,
-            peer_mac=endpoint.mac, netns=descriptor,
-        )
-    ]  # fmt: skip
-    if os.path.exists(_IPV6_DEFAULT):
-        messages.append(route.no_ipv6_autoconf(index))  # (4)
-    messages += [route.set_up(index), route.hairpin(index), route.forward_to(endpoint.mac, index)]
-    return messages
