@@ -1,0 +1,315 @@
+"""One cgroup: made with its limits, joined, killed, frozen, removed - the same on v1, v2 and hybrid hosts.
+
+Owns the directories of its path in every hierarchy. Refuses to know containers; what a limit means is
+:mod:`corten.cgroup.resources`. A limit this host cannot set is a line in ``warnings``, as Docker has it, not an error.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+
+from corten.cgroup import devices
+from corten.cgroup.hierarchy import Hierarchy, join
+from corten.cgroup.resources import settings_v1, settings_v2
+from corten.errors import InvalidArgument
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any, Final
+
+_SIGKILL: Final = 9
+_REMOVE_ATTEMPTS: Final = 12
+_FIRST_PAUSE: Final = 0.002
+_LACKING: Final = frozenset({errno.ENOENT, errno.EACCES, errno.EOPNOTSUPP, errno.EPERM, errno.EROFS})
+
+
+class Group:
+    """``path`` is absolute within the hierarchies ("/corten/ID"); ``warnings`` are sentences for the user."""
+
+    __slots__ = ("_directories", "hierarchy", "path", "warnings")
+
+    def __init__(self, hierarchy: Hierarchy, path: str) -> None:
+        self.hierarchy = hierarchy
+        self.path = path
+        self.warnings: list[str] = []
+        self._directories = hierarchy.directories(path)
+
+    @classmethod
+    def create(cls, hierarchy: Hierarchy, path: str, resources: dict[str, Any]) -> Group:
+        """Make the directories and write the limits. Raises InvalidArgument for a value the kernel refuses."""
+        group = cls(hierarchy, path)
+        for index, directory in enumerate(list(group._directories)):
+            try:
+                _make(directory)
+            except OSError as error:
+                if error.errno not in _LACKING or (hierarchy.version == 2):
+                    raise
+                group._directories[index] = ""  # a hierarchy mounted read-only: the host keeps it to itself
+        group._directories = [directory for directory in group._directories if directory]
+        if hierarchy.version == 2:
+            group._enable_controllers()
+        elif "cpuset" in hierarchy.controllers:
+            _inherit_cpuset(hierarchy.controllers["cpuset"], path)
+        group.update(resources)
+        if rules := resources.get("devices"):
+            group._allow_devices([*rules, *devices.SUPPLIED])
+        return group
+
+    def update(self, resources: dict[str, Any]) -> None:
+        """Write limits. What the host lacks is added to ``warnings``."""
+        try:
+            settings = (settings_v1 if self.hierarchy.version == 1 else settings_v2)(resources)
+        except ValueError as error:
+            raise InvalidArgument(str(error)) from None
+        _memory_order(settings, self)
+        for controller, file, value in settings:
+            directory = self.directory(controller)
+            if not directory:
+                self.warnings.append(f"this host has no {controller} controller: {file} is not limited")
+                continue
+            try:
+                write(f"{directory}/{file}", value)
+            except OSError as error:
+                if error.errno not in _LACKING:
+                    text = f"failed to write {value!r} to {file}: {os.strerror(error.errno or 0).lower()}"
+                    raise InvalidArgument(text) from None
+                self.warnings.append(f"this host cannot set {file}: {os.strerror(error.errno or 0).lower()}")
+
+    def directory(self, controller: str) -> str:
+        """The directory in which ``controller`` keeps its files, "" when this host has none."""
+        if self.hierarchy.version == 2:
+            known = not controller or controller in self.hierarchy.controllers
+            return join(self.hierarchy.unified, self.path) if known else ""
+        top = self.hierarchy.controllers.get(controller)
+        return join(top, self.path) if top else ""
+
+    def open_unified(self) -> int:
+        """A descriptor of the v2 directory for CLONE_INTO_CGROUP, -1 when there is none."""
+        if not self.hierarchy.unified:
+            return -1
+        try:
+            return os.open(join(self.hierarchy.unified, self.path), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError:
+            return -1
+
+    def join(self) -> None:
+        """Move the calling process (of one thread) into the v1 hierarchies; v2 is joined by clone3.
+
+        Writing ``0`` to ``tasks`` moves the writer alone and does not wait for the kernel's global lock on thread
+        groups, as any write to ``cgroup.procs`` does (10 ms on an otherwise idle machine).
+        """
+        for top in self.hierarchy.mounts.values():
+            try:
+                write(f"{join(top, self.path)}/tasks", "0")
+            except OSError as error:
+                if error.errno not in _LACKING:
+                    raise
+
+    def pids(self) -> list[int]:
+        """All processes in the group and below it."""
+        found: set[int] = set()
+        for directory in self._tree():
+            found.update(int(line) for line in read(f"{directory}/cgroup.procs").split())
+        return sorted(found)
+
+    def kill(self) -> None:
+        """SIGKILL everything in the group, also what forks meanwhile."""
+        if self.hierarchy.version == 2:
+            try:
+                write(f"{self._directories[0]}/cgroup.kill", "1")  # since Linux 5.14
+            except OSError:
+                pass
+            else:
+                return
+        try:
+            self.freeze()
+        except OSError:
+            pass
+        for _ in range(_REMOVE_ATTEMPTS):
+            pids = self.pids()
+            for pid in pids:
+                try:
+                    os.kill(pid, _SIGKILL)
+                except ProcessLookupError:
+                    pass
+            try:
+                self.thaw()
+            except OSError:
+                pass
+            if not pids:
+                return
+            time.sleep(_FIRST_PAUSE)
+
+    def freeze(self) -> None:
+        """Stop every process of the group until :meth:`thaw`; returns when the kernel says they are stopped."""
+        self._set_frozen(frozen=True)
+
+    def thaw(self) -> None:
+        """Undo :meth:`freeze`."""
+        self._set_frozen(frozen=False)
+
+    def oom_count(self) -> int:
+        """How many processes of the group the kernel killed for want of memory."""
+        file = "memory.events" if self.hierarchy.version == 2 else "memory.oom_control"
+        directory = self.directory("memory")
+        for line in read(f"{directory}/{file}").splitlines() if directory else ():
+            key, _, value = line.partition(" ")
+            if key == "oom_kill":
+                return int(value)
+        return 0
+
+    def delete(self) -> None:
+        """Remove the directories, and those made below them; retries while the kernel still counts dying tasks."""
+        for directory in self._directories:
+            for inner in reversed(_below(directory)):
+                _remove(inner)
+
+    def exists(self) -> bool:
+        """Whether any directory of the group is there."""
+        return any(os.path.isdir(directory) for directory in self._directories)
+
+    def _tree(self) -> list[str]:
+        if self.hierarchy.version == 2:
+            return _below(self._directories[0])
+        tops = self.hierarchy.controllers
+        name = next((name for name in ("pids", "freezer", "memory", "devices") if name in tops), "")
+        return _below(join(tops[name], self.path)) if name else [d for top in self._directories for d in _below(top)]
+
+    def _set_frozen(self, *, frozen: bool) -> None:
+        if self.hierarchy.version == 2:
+            directory = self._directories[0]
+            write(f"{directory}/cgroup.freeze", "1" if frozen else "0")
+            _await(f"{directory}/cgroup.events", f"frozen {int(frozen)}")
+            return
+        directory = self.directory("freezer")
+        if not directory:
+            raise OSError(errno.EOPNOTSUPP, "this host has no freezer controller")
+        wanted = "FROZEN" if frozen else "THAWED"
+        for _ in range(50):
+            write(f"{directory}/freezer.state", wanted)
+            if read(f"{directory}/freezer.state").strip() == wanted:
+                return
+            time.sleep(_FIRST_PAUSE)
+        write(f"{directory}/freezer.state", "THAWED")
+        raise OSError(errno.EBUSY, "the group could not be frozen")
+
+    def _enable_controllers(self) -> None:
+        """cgroup.subtree_control of every ancestor, top down; a controller the host refuses is one that is lacking."""
+        parts = self.path.strip("/").split("/")
+        for depth in range(len(parts)):
+            directory = join(self.hierarchy.unified, "/".join(parts[:depth]))
+            have = set(read(f"{directory}/cgroup.subtree_control").split())
+            for name in read(f"{directory}/cgroup.controllers").split():
+                if name not in have:
+                    try:
+                        write(f"{directory}/cgroup.subtree_control", f"+{name}")
+                    except OSError:
+                        pass
+
+    def _allow_devices(self, rules: Sequence[dict[str, Any]]) -> None:
+        directory = self.directory("devices") if self.hierarchy.version == 1 else ""
+        try:
+            if directory:
+                for rule in rules:
+                    file, line = devices.line_v1(rule)
+                    write(f"{directory}/{file}", line)
+            elif (fd := self.open_unified()) >= 0:
+                try:
+                    devices.attach(fd, devices.program(rules))
+                finally:
+                    os.close(fd)
+            else:
+                self.warnings.append("this host has no devices controller: devices are not limited")
+        except OSError as error:
+            if error.errno not in _LACKING:
+                raise
+            self.warnings.append(f"this host cannot limit devices: {os.strerror(error.errno or 0).lower()}")
+
+
+def write(file: str, value: str) -> None:
+    """One write(2) of ``value``: the kernel takes a setting whole or not at all."""
+    fd = os.open(file, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, value.encode())
+    finally:
+        os.close(fd)
+
+
+def read(file: str) -> str:
+    """The file's text, "" when it is not there (any more)."""
+    try:
+        with open(file, encoding="ascii", errors="replace") as opened:
+            return opened.read()
+    except OSError:
+        return ""
+
+
+def _make(directory: str) -> None:
+    try:
+        os.mkdir(directory, 0o755)
+    except FileNotFoundError:
+        _make(os.path.dirname(directory))
+        _make(directory)
+    except FileExistsError:
+        pass
+
+
+def _inherit_cpuset(top: str, path: str) -> None:
+    """A new v1 cpuset is empty and takes no task: fill each level from its parent."""
+    parent = top
+    for part in path.strip("/").split("/"):
+        directory = f"{parent}/{part}"
+        for file in ("cpuset.cpus", "cpuset.mems"):
+            if not read(f"{directory}/{file}").strip():
+                write(f"{directory}/{file}", read(f"{parent}/{file}").strip())
+        parent = directory
+
+
+def _memory_order(settings: list[tuple[str, str, str]], group: Group) -> None:
+    """v1 keeps limit <= memsw at every write: raise memsw first when the new limit is above the present one."""
+    names = [file for _, file, _ in settings]
+    if "memory.limit_in_bytes" not in names or "memory.memsw.limit_in_bytes" not in names:
+        return
+    present = read(f"{group.directory('memory')}/memory.memsw.limit_in_bytes").strip()
+    limit = names.index("memory.limit_in_bytes")
+    if present and int(settings[limit][2]) > int(present):
+        settings.append(settings.pop(limit))
+
+
+def _below(directory: str) -> list[str]:
+    """``directory`` and the groups below it, parents first; empty when it is gone."""
+    try:
+        entries = [entry.path for entry in os.scandir(directory) if entry.is_dir(follow_symlinks=False)]
+    except OSError:
+        return []
+    found = [directory]
+    for entry in entries:
+        found.extend(_below(entry))
+    return found
+
+
+def _remove(directory: str) -> None:
+    pause = _FIRST_PAUSE
+    for attempt in range(_REMOVE_ATTEMPTS):
+        try:
+            os.rmdir(directory)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            if error.errno != errno.EBUSY or attempt == _REMOVE_ATTEMPTS - 1:
+                raise
+            time.sleep(pause)
+            pause *= 1.6
+        else:
+            return
+
+
+def _await(file: str, line: str) -> None:
+    for _ in range(200):
+        if line in read(file).splitlines():
+            return
+        time.sleep(_FIRST_PAUSE)
+    raise OSError(errno.EBUSY, f"{file} did not reach {line!r}")

@@ -1,0 +1,79 @@
+"""Capabilities: their names (linux/capability.h) and the calls that set them. Knows no default set."""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+
+from corten.linux.process import prctl
+from corten.linux.syscall import call
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Final
+
+NAMES: Final = (
+    "CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE NET_BIND_SERVICE "
+    "NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT SYS_PTRACE SYS_PACCT SYS_ADMIN "
+    "SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL SETFCAP MAC_OVERRIDE "
+    "MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON BPF CHECKPOINT_RESTORE"
+).split()
+BITS: Final[Mapping[str, int]] = {f"CAP_{name}": bit for bit, name in enumerate(NAMES)}
+
+_VERSION_3: Final = 0x20080522
+_PR_CAPBSET_READ: Final = 23
+_PR_CAPBSET_DROP: Final = 24
+_PR_CAP_AMBIENT: Final = 47
+_AMBIENT_RAISE: Final = 2
+_AMBIENT_CLEAR_ALL: Final = 4
+
+
+def mask(names: Iterable[str]) -> int:
+    """The bit mask of ``CAP_*`` names; a name this table does not have raises KeyError."""
+    value = 0
+    for name in names:
+        value |= 1 << BITS[name]
+    return value
+
+
+def capset(effective: int, permitted: int, inheritable: int) -> None:
+    """capset(2) for the calling thread."""
+    header = struct.pack("=Ii", _VERSION_3, 0)
+    low = 0xFFFFFFFF
+    data = struct.pack(
+        "=6I",
+        effective & low, permitted & low, inheritable & low, effective >> 32, permitted >> 32, inheritable >> 32,
+    )  # fmt: skip
+    call("capset", header, data)
+
+
+def capget() -> tuple[int, int, int]:
+    """capget(2) for the calling thread: ``(effective, permitted, inheritable)``."""
+    data = ctypes.create_string_buffer(24)
+    call("capget", struct.pack("=Ii", _VERSION_3, 0), data)
+    low = struct.unpack("=6I", data.raw)
+    return low[0] | low[3] << 32, low[1] | low[4] << 32, low[2] | low[5] << 32
+
+
+def bounding_has(bit: int) -> bool:
+    """Whether the bounding set holds capability ``bit``; False for one this kernel does not know."""
+    try:
+        return prctl(_PR_CAPBSET_READ, bit) == 1
+    except OSError:
+        return False
+
+
+def bounding_drop(bit: int) -> None:
+    """prctl(2) PR_CAPBSET_DROP."""
+    prctl(_PR_CAPBSET_DROP, bit)
+
+
+def ambient_clear() -> None:
+    """prctl(2) PR_CAP_AMBIENT_CLEAR_ALL."""
+    prctl(_PR_CAP_AMBIENT, _AMBIENT_CLEAR_ALL)
+
+
+def ambient_raise(bit: int) -> None:
+    """prctl(2) PR_CAP_AMBIENT_RAISE: the capability must be permitted and inheritable."""
+    prctl(_PR_CAP_AMBIENT, _AMBIENT_RAISE, bit)

@@ -1,0 +1,52 @@
+"""procfs through descriptors of an instance known to be one.
+
+A path such as ``/proc/sys/...`` may lead anywhere once an image had a word in it (CVE-2025-52881, CVE-2019-19921).
+:func:`new` makes a private instance nobody else can mount over; the others work below its descriptor only. Files of
+the host's own /proc are read by :func:`start_ticks` and :func:`status_field`, for processes of the host.
+"""
+
+from __future__ import annotations
+
+import os
+
+from corten.linux import mount
+from corten.linux.path import RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_XDEV, openat2
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+_INSIDE: Final = RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS
+
+
+def new(attributes: int) -> int:
+    """A descriptor of a new, detached procfs mount of the caller's pid namespace: fsopen(2), fsmount(2)."""
+    context = mount.fsopen("proc")
+    try:
+        mount.fscreate(context)
+        return mount.fsmount(context, attributes)
+    finally:
+        os.close(context)
+
+
+def write(proc: int, path: str, text: str) -> None:
+    """Write ``text`` to ``path`` below the procfs root ``proc``, leaving neither the instance nor the tree."""
+    fd = openat2(proc, path, os.O_WRONLY, resolve=_INSIDE)
+    try:
+        os.write(fd, text.encode())
+    finally:
+        os.close(fd)
+
+
+def start_ticks(pid: int) -> int:
+    """Field 22 of /proc/PID/stat: start time in clock ticks since boot; with the pid it names one process for ever."""
+    with open(f"/proc/{pid}/stat", "rb") as file:
+        stat = file.read()
+    return int(stat[stat.rindex(b")") + 2 :].split()[19])
+
+
+def state(pid: int) -> str:
+    """Field 3 of /proc/PID/stat: one letter (``R S D Z T ...``); FileNotFoundError when the process is gone."""
+    with open(f"/proc/{pid}/stat", "rb") as file:
+        stat = file.read()
+    return chr(stat[stat.rindex(b")") + 2])

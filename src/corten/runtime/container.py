@@ -1,0 +1,122 @@
+"""Start a container's first process, or one more in it: the starter's side.
+
+Synchronous, for a process with one thread. Owns the clone and the descriptors around it; what the cloned process does
+is :mod:`corten.runtime.init` and :mod:`corten.runtime.exec`. Reports nothing and waits for nothing: the caller reads
+``Started.sync``.
+"""
+
+from __future__ import annotations
+
+import os
+
+from corten.cgroup.group import Group
+from corten.errors import RuntimeFailure
+from corten.linux import namespace, seccomp
+from corten.runtime import exec as container_exec
+from corten.runtime import init
+from corten.runtime import sync as channel
+from corten.runtime.request import ExecRequest, Started, StartRequest
+from corten.runtime.sync import receive
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+__all__ = ["ExecRequest", "StartRequest", "Started", "exec_in", "receive", "start"]
+
+_OWN_PIDNS: Final = "/proc/self/ns/pid"
+
+
+def start(request: StartRequest) -> Started:
+    """clone3 the container's first process with all namespaces of its spec; returns as soon as it exists.
+
+    Raises RuntimeFailure when the clone itself fails; all later errors come through ``Started.sync``.
+    """
+    _compile(request)
+    joined = _open_namespaces(request)
+    try:
+        flags = request.clone_flags
+        ours, theirs = channel.pair()
+        pid, pidfd = _clone(flags, request.cgroup, joined.pop("pid", -1))
+        if pid == 0:
+            init.main(request, theirs, joined)
+        os.close(theirs)
+    finally:
+        for kind, fd in joined.items():
+            if fd != request.netns or kind != "network":
+                os.close(fd)
+    return Started(pid, pidfd, ours, _mount_namespace(pid))
+
+
+def exec_in(request: ExecRequest) -> Started:
+    """clone3 a process into the container's pid namespace and cgroup; it joins the rest itself. The caller is its
+    parent."""
+    ours, theirs = channel.pair()
+    pid_namespace = os.open(f"/proc/{request.pid}/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+    pid, pidfd = _clone(0, request.cgroup, pid_namespace)
+    if pid == 0:
+        container_exec.main(request, theirs)
+    os.close(theirs)
+    return Started(pid, pidfd, ours, -1)
+
+
+def _compile(request: StartRequest) -> None:
+    profile = (request.spec.get("linux") or {}).get("seccomp")
+    if not profile:
+        return
+    try:
+        request.seccomp_flags = seccomp.filter_flags(profile.get("flags") or ())
+        if not request.seccomp:
+            request.seccomp = seccomp.compile_profile(profile)
+    except (seccomp.UnsupportedProfile, OSError) as error:
+        raise RuntimeFailure(f"linux.seccomp: {error}") from None
+
+
+def _open_namespaces(request: StartRequest) -> dict[str, int]:
+    """Descriptors of the namespaces to join, in the order of joining."""
+    joined: dict[str, int] = {}
+    if request.netns is not None:
+        joined["network"] = request.netns
+    try:
+        for kind in ("pid", "ipc", "uts", "network", "cgroup", "mount"):
+            if kind in request.paths:
+                joined[kind] = os.open(request.paths[kind], os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        for kind, fd in joined.items():
+            if kind in request.paths:
+                os.close(fd)
+        text = os.strerror(error.errno or 0).lower()
+        raise RuntimeFailure(f"lstat {error.filename}: {text}") from None
+    return joined
+
+
+def _clone(flags: int, group: Group | None, pid_namespace: int) -> tuple[int, int]:
+    """clone3 into ``group``; with a descriptor of a pid namespace the child is born there.
+
+    setns(2) with a pid namespace changes where children are born, not the caller: it is undone right after.
+    """
+    directory = group.open_unified() if group is not None else -1
+    own = -1
+    try:
+        if pid_namespace >= 0:
+            own = os.open(_OWN_PIDNS, os.O_RDONLY | os.O_CLOEXEC)
+            namespace.setns(pid_namespace, namespace.CLONE_NEWPID)
+        try:
+            pid, pidfd = namespace.clone3(flags, cgroup=directory)
+        finally:
+            if own >= 0:
+                namespace.setns(own, namespace.CLONE_NEWPID)
+    except OSError as error:
+        raise RuntimeFailure(f"unable to start container process: {str(error.strerror).lower()}") from None
+    finally:
+        for fd in (directory, own, pid_namespace):
+            if fd >= 0:
+                os.close(fd)
+    return pid, pidfd
+
+
+def _mount_namespace(pid: int) -> int:
+    try:
+        return os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return -1

@@ -1,0 +1,80 @@
+"""The container's side of an exec: what the new process does from clone3 to execve.
+
+It is born in the container's pid namespace and, on cgroup v2, in its cgroup.
+
+ (1) not dumpable, so that nothing in the container can look into this process (CVE-2016-9962)
+ (2) join the v1 cgroups
+ (3) a procfs descriptor of the host for what is written later; close the import fence
+ (4) join the namespaces by the pidfd, and with the mount namespace its root
+ (5) a session of its own, the terminal
+ (6) the last steps of every process: :mod:`corten.runtime.finish`
+"""
+
+from __future__ import annotations
+
+import os
+
+from corten.errors import RuntimeFailure
+from corten.linux import namespace, terminal
+from corten.linux import process as linux_process
+from corten.runtime import finish, sync
+from corten.runtime.init import close_import_fence, set_stdio
+from corten.runtime.request import ExecRequest
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final, NoReturn
+
+_EXIT_FAILED: Final = 127
+_ALL: Final = (
+    namespace.CLONE_NEWIPC | namespace.CLONE_NEWUTS | namespace.CLONE_NEWNET | namespace.CLONE_NEWCGROUP
+    | namespace.CLONE_NEWNS
+)  # fmt: skip
+
+
+def main(request: ExecRequest, channel: int) -> NoReturn:
+    """Run steps (1) to (6) in the cloned process; ends it in any case, after reporting what went wrong."""
+    try:
+        _run(request, channel)
+    except BaseException as error:  # noqa: BLE001  this process must not return into its parent's stack
+        finish.report(channel, error)
+    finally:
+        os._exit(_EXIT_FAILED)
+
+
+def _run(request: ExecRequest, channel: int) -> None:
+    process = request.process
+    linux_process.set_dumpable(on=False)  # (1)
+    if request.cgroup is not None:  # (2)
+        request.cgroup.join()
+    proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)  # (3)
+    close_import_fence()
+    try:
+        namespace.setns(request.pidfd, _ALL)  # (4)
+    except ProcessLookupError:
+        raise RuntimeFailure("cannot exec in a stopped container") from None
+    os.setsid()  # (5)
+    stdio = _stdio(request, channel)
+    set_stdio(stdio, controlling=bool(process.get("terminal")))
+    os.umask((process.get("user") or {}).get("umask", 0o022))
+    ending = finish.Ending(
+        channel=channel, proc=proc, preserve=request.preserve, seccomp=request.seccomp,
+        seccomp_flags=request.seccomp_flags,
+    )  # fmt: skip
+    finish.run(process, ending)  # (6)
+
+
+def _stdio(request: ExecRequest, channel: int) -> tuple[int, int, int]:
+    """The caller's descriptors, or a pty of the container's devpts instance."""
+    process = request.process
+    if not process.get("terminal"):
+        return request.stdin, request.stdout, request.stderr
+    devpts = os.open("/dev/pts", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    master, slave = terminal.open_pair(devpts)
+    os.close(devpts)
+    size = process.get("consoleSize") or {}
+    if size.get("height") or size.get("width"):
+        terminal.set_size(slave, size.get("height") or 0, size.get("width") or 0)
+    sync.send(channel, {"console": True}, [master])
+    os.close(master)
+    return slave, slave, slave

@@ -1,0 +1,176 @@
+"""The container's side of a start: what its first process does from clone3 to execve.
+
+ (1) a session of its own, not dumpable, no mask of umask
+ (2) join the v1 cgroups, then a cgroup namespace (so that it is rooted there)
+ (3) join namespaces given by descriptor or path
+ (4) keep the mount namespace's events to ourselves
+ (5) the root mount
+ (6) the mounts of the spec
+ (7) hooks of the host that want the namespaces: prestart and createRuntime by the starter, createContainer here
+ (8) devices and the console
+ (9) host name, kernel settings through our own procfs
+(10) read-only and masked paths
+(11) the working directory, made when missing; a read-only root
+(12) close the import fence                    <- nothing is imported below this line
+(13) pivot_root, and the host's tree is gone
+(14) hooks of the container; standard streams
+(15) the last steps of every process: :mod:`corten.runtime.finish`
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from corten.errors import RuntimeFailure
+from corten.linux import mount as m
+from corten.linux import namespace, procfs, terminal
+from corten.linux import process as linux_process
+from corten.runtime import devices, finish, hooks, rootfs, sync
+from corten.runtime.options import propagation
+from corten.runtime.request import StartRequest
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Final, NoReturn
+
+_EXIT_FAILED: Final = 127
+
+
+def main(request: StartRequest, channel: int, joined: dict[str, int]) -> NoReturn:
+    """Run steps (1) to (15) in the cloned process; ends it in any case, after reporting what went wrong.
+
+    ``joined``: namespace type -> descriptor to join.
+    """
+    try:
+        _run(request, channel, joined)
+    except BaseException as error:  # noqa: BLE001  this process must not return into its parent's stack
+        finish.report(channel, error)
+    finally:
+        os._exit(_EXIT_FAILED)
+
+
+def _run(request: StartRequest, channel: int, joined: dict[str, int]) -> None:
+    spec = request.spec
+    linux: dict[str, Any] = spec.get("linux") or {}
+    process: dict[str, Any] = spec["process"]
+    linux_process.set_dumpable(on=False)  # (1)
+    os.setsid()
+    os.umask(0)
+    cgroup_private = _join(request, joined)  # (2) (3)
+    point = rootfs.root_point(request.rootfs, request.root_path)
+    spread = propagation(linux.get("rootfsPropagation") or "")
+    rootfs.isolate(point, spread)  # (4)
+    tree = rootfs.Tree(
+        rootfs.mount_root(request.rootfs, request.root_path), request.cgroup, cgroup_private=cgroup_private
+    )  # (5)
+    rootfs.mount_all(tree, [_as_oci(entry) for entry in request.rootfs[1:]])
+    rootfs.mount_all(tree, spec.get("mounts") or ())  # (6)
+    rootfs.ensure_proc(tree)
+    _host_hooks(request, channel)  # (7)
+    devices.populate(tree, linux.get("devices") or ())  # (8)
+    stdio = _stdio(request, tree, channel)
+    _name(spec, joined)  # (9)
+    _settings(tree, linux)
+    devices.protect(tree, linux.get("maskedPaths") or (), linux.get("readonlyPaths") or ())  # (10)
+    os.close(tree.root.directory(process.get("cwd") or "/"))  # (11)
+    if (spec.get("root") or {}).get("readonly"):
+        rootfs.set_attributes(tree.fd, m.MOUNT_ATTR_RDONLY, 0)
+    close_import_fence()  # (12)
+    _pivot(tree.fd, shared=bool(spread & m.MS_SHARED))  # (13)
+    hooks.run(spec, "startContainer", request.hook_state)  # (14)
+    set_stdio(stdio, controlling=bool(process.get("terminal")))
+    os.umask((process.get("user") or {}).get("umask", 0o022))
+    finish.run(process, _ending(request, channel, tree.proc))  # (15)
+
+
+def _ending(request: StartRequest, channel: int, proc: int) -> finish.Ending:
+    return finish.Ending(
+        channel=channel, proc=proc, hold=-1 if request.hold_start is None else request.hold_start, init=request.init,
+        preserve=request.preserve, seccomp=request.seccomp, seccomp_flags=request.seccomp_flags,
+    )  # fmt: skip
+
+
+def _join(request: StartRequest, joined: dict[str, int]) -> bool:
+    """Steps (2) and (3); True when the cgroup namespace is the container's own."""
+    if request.cgroup is not None:
+        request.cgroup.join()
+    private = "cgroup" in request.new_namespaces
+    if private:
+        namespace.unshare(namespace.CLONE_NEWCGROUP)
+    for kind, fd in joined.items():
+        namespace.setns(fd, request.FLAGS[kind])
+        os.close(fd)
+    return private
+
+
+def _as_oci(entry: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "type": entry["type"], "source": entry["source"], "destination": entry["target"], "options": entry["options"],
+    }  # fmt: skip
+
+
+def _host_hooks(request: StartRequest, channel: int) -> None:
+    if hooks.has(request.spec, "prestart") or hooks.has(request.spec, "createRuntime"):
+        sync.send(channel, {"hooks": "createRuntime"})
+        sync.await_answer(channel)
+    hooks.run(request.spec, "createContainer", request.hook_state)
+
+
+def _stdio(request: StartRequest, tree: rootfs.Tree, channel: int) -> tuple[int, int, int]:
+    if not request.spec["process"].get("terminal"):
+        return request.stdin, request.stdout, request.stderr
+    master, slave = devices.open_console(tree, request.spec["process"].get("consoleSize"))
+    sync.send(channel, {"console": True}, [master])
+    os.close(master)
+    return slave, slave, slave
+
+
+def set_stdio(stdio: tuple[int, int, int], *, controlling: bool) -> None:
+    """Make the three descriptors 0, 1 and 2, inheritable; the first also the session's terminal."""
+    high = [_move_up(fd) for fd in stdio]
+    for target, fd in enumerate(high):
+        os.dup2(fd, target, inheritable=True)
+    if controlling:
+        terminal.make_controlling(0)
+
+
+def _move_up(fd: int) -> int:
+    """Out of the way of 0-2, which are about to be replaced."""
+    while fd < 3:
+        fd = os.dup(fd)
+    return fd
+
+
+def _name(spec: dict[str, Any], joined: dict[str, int]) -> None:
+    if spec.get("hostname"):
+        namespace.sethostname(spec["hostname"])
+    if spec.get("domainname"):
+        namespace.setdomainname(spec["domainname"])
+
+
+def _settings(tree: rootfs.Tree, linux: dict[str, Any]) -> None:
+    for key, value in (linux.get("sysctl") or {}).items():
+        try:
+            procfs.write(tree.proc, "sys/" + key.replace(".", "/"), str(value))
+        except OSError as error:
+            text = os.strerror(error.errno or 0).lower()
+            raise RuntimeFailure(f"unable to start container process: open sysctl {key} file: {text}") from None
+
+
+def close_import_fence() -> None:
+    """From here on an import finds nothing: the next root is the container's, and so would its modules be."""
+    sys.path[:] = []
+    sys.meta_path[:] = []
+    sys.path_hooks[:] = []
+    sys.path_importer_cache.clear()
+
+
+def _pivot(root: int, *, shared: bool) -> None:
+    """pivot_root(2), NOTES: both arguments ".", the old root comes to lie on top and is detached."""
+    os.fchdir(root)
+    m.pivot_root(".", ".")
+    if shared:  # or the detaching would be seen on the host
+        m.mount("", ".", "", m.MS_SLAVE | m.MS_REC)
+    m.umount2(".", m.MNT_DETACH)
+    os.chdir("/")

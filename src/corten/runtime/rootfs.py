@@ -1,0 +1,340 @@
+"""The container's file system, built from outside of it.
+
+Everything happens below one descriptor of the root, through :class:`corten.linux.path.Root`; new file systems are made
+detached (fsopen(2), fsmount(2)), so their own descriptors are known and no path of the image is resolved twice. Bind
+sources are host paths and are cloned with open_tree(2) before anything of the container is looked at. Knows no
+namespaces and no processes.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from corten.cgroup.group import Group
+from corten.cgroup.hierarchy import join
+from corten.errors import RuntimeFailure
+from corten.linux import mount as m
+from corten.linux import procfs
+from corten.linux.path import Root
+from corten.runtime import copyup
+from corten.runtime.options import MountOptions, parse
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any, Final
+
+_PAGE: Final = 4096
+_DIRECTORY: Final = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+_FSCONFIG_MAX: Final = 255
+_REC: Final = m.AT_EMPTY_PATH | m.AT_RECURSIVE
+
+
+class Tree:
+    """The root under construction; descriptors are -1 until they exist, all close-on-exec.
+
+    ``fd`` the root mount, ``proc`` a procfs of the container's pid namespace, ``dev`` and ``devpts`` what was mounted
+    there. ``bound_dev``: /dev is a bind mount and its devices are not ours to make.
+    """
+
+    __slots__ = ("bound_dev", "cgroup_private", "dev", "devpts", "fd", "group", "proc", "root")
+
+    def __init__(self, fd: int, group: Group | None, *, cgroup_private: bool) -> None:
+        self.fd = fd
+        self.root = Root(fd)
+        self.proc = -1
+        self.dev = -1
+        self.devpts = -1
+        self.bound_dev = False
+        self.group = group
+        self.cgroup_private = cgroup_private
+
+
+def isolate(point: str, propagation: int) -> None:
+    """Set the propagation of the caller's mount namespace before anything is mounted in it.
+
+    Slave by default. With a shared one the mount that holds ``point`` is made private, or the container's root would
+    appear on the host and pivot_root(2) would refuse it.
+    """
+    if not propagation & m.MS_SHARED:
+        m.mount("", "/", "", propagation or m.MS_SLAVE | m.MS_REC)
+        return
+    m.mount("", "/", "", propagation)
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        points = [line.split(" ")[4].encode().decode("unicode_escape") for line in file]
+    parts = os.path.abspath(point).split("/")
+    candidates = {"/".join(parts[:count]) or "/" for count in range(1, len(parts) + 1)}
+    holder = max((where for where in points if where in candidates), key=len, default="/")
+    m.mount("", holder, "", m.MS_PRIVATE)
+
+
+def root_point(mounts: Sequence[dict[str, Any]], path: str) -> str:
+    """The host directory :func:`mount_root` stacks the root on."""
+    if not mounts:
+        return path
+    entry = mounts[0]
+    if entry["type"] != "overlay":
+        return str(entry["source"])
+    return entry.get("chdir") or _upper_directory(entry["options"])
+
+
+def mount_root(mounts: Sequence[dict[str, Any]], path: str) -> int:
+    """Mount the root and return its descriptor: ``mounts[0]`` when given (target "/"), else ``path`` bound on itself.
+
+    The mount is stacked on a directory of the host inside the caller's own mount namespace; nobody else sees it.
+    """
+    if not mounts:
+        directory = os.open(path, _DIRECTORY)
+        tree = m.open_tree(directory, "", m.OPEN_TREE_CLONE | m.AT_EMPTY_PATH | m.AT_RECURSIVE)
+        m.move_mount(tree, directory)
+        os.close(directory)
+        return tree
+    entry = mounts[0]
+    if entry["type"] == "overlay":
+        return _mount_overlay(entry)
+    tree = m.open_tree(m.AT_FDCWD, entry["source"], m.OPEN_TREE_CLONE | m.AT_RECURSIVE)
+    options = parse(entry.get("options") or ())
+    set_attributes(tree, options.attr_set, options.attr_clr)
+    point = os.open(entry["source"], _DIRECTORY)
+    m.move_mount(tree, point)
+    os.close(point)
+    return tree
+
+
+def _mount_overlay(entry: dict[str, Any]) -> int:
+    """Layers may be named relative to ``chdir``, so that some hundreds of them fit the page mount(2) reads."""
+    point = root_point([entry], "")
+    os.chdir(point)
+    options = parse(entry["options"])
+    data = ",".join(key if value is None else f"{key}={value}" for key, value in options.data)
+    if len(data) >= _PAGE:
+        tree = new_filesystem("overlay", "overlay", _split_lowers(options.data), options.attr_set)
+        where = os.open(".", _DIRECTORY)
+        m.move_mount(tree, where)
+        os.close(where)
+    else:
+        m.mount("overlay", ".", "overlay", _flags(options.attr_set), data)
+        tree = os.open(point, _DIRECTORY)  # the path again, now leading to what is mounted on it
+    os.chdir("/")
+    return tree
+
+
+def _upper_directory(options: Sequence[str]) -> str:
+    for option in options:
+        key, _, value = option.partition("=")
+        if key in ("upperdir", "lowerdir"):
+            return os.path.dirname(value.partition(":")[0]) or "/"
+    raise RuntimeFailure("the root mount has neither lowerdir nor upperdir")
+
+
+def _split_lowers(data: Sequence[tuple[str, str | None]]) -> list[tuple[str, str | None]]:
+    """``lowerdir+`` once for each layer: Linux 6.8 and later take any number of them."""
+    made: list[tuple[str, str | None]] = []
+    for key, value in data:
+        if key == "lowerdir" and value:
+            made.extend(("lowerdir+", lower) for lower in value.split(":"))
+        else:
+            made.append((key, value))
+    return made
+
+
+def _flags(attributes: int) -> int:
+    """MOUNT_ATTR_* as MS_* for the file systems mounted with mount(2)."""
+    flags = attributes & (m.MS_RDONLY | m.MS_NOSUID | m.MS_NODEV | m.MS_NOEXEC)
+    if attributes & m.MOUNT_ATTR_NOATIME:
+        flags |= m.MS_NOATIME
+    return flags
+
+
+def new_filesystem(fstype: str, source: str, data: Sequence[tuple[str, str | None]], attributes: int) -> int:
+    """A detached mount of a new file system: fsopen, fsconfig..., fsmount."""
+    context = m.fsopen(fstype)
+    try:
+        if source:
+            m.fsconfig(context, "source", source)
+        if attributes & m.MOUNT_ATTR_RDONLY and fstype not in ("cgroup2", "proc", "overlay"):
+            m.fsconfig(context, "ro")
+        for key, value in data:
+            m.fsconfig(context, key, value)
+        m.fscreate(context)
+        return m.fsmount(context, attributes)
+    finally:
+        os.close(context)
+
+
+def set_attributes(tree: int, attr_set: int, attr_clr: int, *, recursive: bool = False) -> None:
+    """mount_setattr(2) on a descriptor; without it (before Linux 5.12) mount(2) of an attached, single mount."""
+    if not attr_set and not attr_clr:
+        return
+    clear = attr_clr & ~attr_set
+    if (attr_set | attr_clr) & m.MOUNT_ATTR__ATIME:
+        clear |= m.MOUNT_ATTR__ATIME
+    try:
+        m.mount_setattr(tree, "", _REC if recursive else m.AT_EMPTY_PATH, attr_set=attr_set, attr_clr=clear)
+    except OSError as error:
+        if error.errno != errno.ENOSYS:
+            raise
+        if recursive:
+            raise RuntimeFailure("recursive mount attributes need Linux 5.12 or later") from None
+        m.mount("", f"/proc/self/fd/{tree}", "", m.MS_REMOUNT | m.MS_BIND | _flags(attr_set))
+
+
+def set_propagation(tree: int, values: Sequence[int]) -> None:
+    """Propagation of an attached mount, in the given order."""
+    for value in values:
+        flags = m.AT_EMPTY_PATH | (m.AT_RECURSIVE if value & m.MS_REC else 0)
+        try:
+            m.mount_setattr(tree, "", flags, propagation=value & ~m.MS_REC)
+        except OSError as error:
+            if error.errno != errno.ENOSYS:
+                raise
+            m.mount("", f"/proc/self/fd/{tree}", "", value)
+
+
+def mount_all(tree: Tree, mounts: Sequence[dict[str, Any]]) -> None:
+    """The OCI ``mounts`` in their order; errors name source and destination as runc words it."""
+    for entry in mounts:
+        try:
+            mount_one(tree, entry)
+        except OSError as error:
+            text = os.strerror(error.errno or 0).lower()
+            source, target = entry.get("source") or entry.get("type"), entry["destination"]
+            raise RuntimeFailure(f'error mounting "{source}" to rootfs at "{target}": {text}') from None
+
+
+def mount_one(tree: Tree, entry: dict[str, Any]) -> None:
+    """One OCI mount."""
+    options = parse(entry.get("options") or ())
+    fstype, target = entry.get("type") or "", os.path.normpath("/" + entry["destination"])
+    if options.bind or fstype == "bind":
+        fd = _bind(tree, entry["source"], target, options)
+        tree.bound_dev |= target == "/dev"
+    elif fstype == "cgroup" or (fstype == "cgroup2" and tree.group is not None):
+        fd = _mount_cgroup(tree, target, options)
+    elif fstype in ("proc", "sysfs"):
+        fd = _mount_kernel(tree, fstype, target, options)
+    else:
+        fd = _mount_new(tree, fstype, entry.get("source") or fstype, target, options)
+    set_propagation(fd, options.propagation)
+    if fstype == "tmpfs" and target == "/dev":
+        tree.dev = fd
+    elif fstype == "devpts" and target == "/dev/pts":
+        tree.devpts = fd
+    elif fstype == "proc" and target == "/proc":
+        tree.proc = fd
+    else:
+        os.close(fd)
+
+
+def _bind(tree: Tree, source: str, target: str, options: MountOptions) -> int:
+    flags = m.OPEN_TREE_CLONE | (m.AT_RECURSIVE if options.recursive or not options.bind else 0)
+    clone = m.open_tree(m.AT_FDCWD, source, flags)
+    is_directory = stat.S_ISDIR(os.fstat(clone).st_mode)
+    where = tree.root.directory(target) if is_directory else tree.root.file(target)
+    m.move_mount(clone, where)
+    os.close(where)
+    set_attributes(clone, options.attr_set, options.attr_clr)
+    set_attributes(clone, options.rec_set, options.rec_clr, recursive=True)
+    return clone
+
+
+def _mount_kernel(tree: Tree, fstype: str, target: str, options: MountOptions) -> int:
+    """proc and sysfs go on an ordinary directory only: a link there would put them where the masks are not."""
+    fd = new_filesystem(fstype, fstype, options.data, options.attr_set)
+    where = _plain_directory(tree, target, fstype)
+    m.move_mount(fd, where)
+    os.close(where)
+    return fd
+
+
+def _plain_directory(tree: Tree, target: str, fstype: str) -> int:
+    try:
+        return tree.root.open_plain(target, os.O_PATH | os.O_DIRECTORY)
+    except FileNotFoundError:
+        os.close(tree.root.directory(target))
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.ENOTDIR):
+            raise
+        raise RuntimeFailure(f'filesystem "{fstype}" must be mounted on ordinary directory {target}') from None
+    return _plain_directory(tree, target, fstype)
+
+
+def _mount_new(tree: Tree, fstype: str, source: str, target: str, options: MountOptions) -> int:
+    where = tree.root.directory(target)
+    attributes = options.attr_set & ~m.MOUNT_ATTR_RDONLY if options.copy_up else options.attr_set
+    data = list(options.data)
+    if fstype == "tmpfs" and not any(key == "mode" for key, _ in data):  # as what it covers, runc's rule
+        data.append(("mode", format(stat.S_IMODE(os.fstat(where).st_mode), "o")))
+    if any(len(value or "") > _FSCONFIG_MAX for _, value in data):
+        os.fchdir(where)
+        text = ",".join(key if value is None else f"{key}={value}" for key, value in data)
+        m.mount(source, ".", fstype, _flags(attributes), text)
+        os.chdir("/")
+        os.close(where)
+        return tree.root.open(target, os.O_PATH | os.O_DIRECTORY)
+    fd = new_filesystem(fstype, source, data, attributes)
+    if options.copy_up:
+        copyup.copy(where, fd)
+        set_attributes(fd, options.attr_set, 0)
+    m.move_mount(fd, where)
+    os.close(where)
+    return fd
+
+
+def _mount_cgroup(tree: Tree, target: str, options: MountOptions) -> int:
+    """/sys/fs/cgroup: the group's own directories (v1), or one cgroup2 (the container's view of it)."""
+    group = tree.group
+    if group is None:
+        raise RuntimeFailure(f"a cgroup mount at {target} needs linux.cgroupsPath")
+    where = _plain_directory(tree, target, "cgroup")
+    if group.hierarchy.version == 2:
+        fd = _cgroup2(tree, group, options)
+        m.move_mount(fd, where)
+        os.close(where)
+        return fd
+    writable = options.attr_set & ~m.MOUNT_ATTR_RDONLY
+    top = new_filesystem("tmpfs", "cgroup", [("mode", "755")], writable & ~m.MOUNT_ATTR_RDONLY)
+    m.move_mount(top, where)
+    os.close(where)
+    for name, directory in group.hierarchy.mounts.items():
+        os.mkdir(name, 0o755, dir_fd=top)
+        inner = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=top)
+        fd = _cgroup1(tree, name, join(directory, group.path), options)
+        m.move_mount(fd, inner)
+        set_attributes(fd, options.attr_set, 0)
+        os.close(fd)
+        os.close(inner)
+        for alias in name.split(",") if "," in name else ():
+            os.symlink(name, alias, dir_fd=top)
+    set_attributes(top, options.attr_set, 0)
+    return top
+
+
+def _cgroup1(tree: Tree, name: str, directory: str, options: MountOptions) -> int:
+    if tree.cgroup_private:
+        words = name.split(",")
+        data: list[tuple[str, str | None]] = [(word, None) for word in words]
+        if name in ("systemd", "elogind", "openrc"):
+            data = [("none", None), ("name", name)]
+        return new_filesystem("cgroup", "cgroup", data, options.attr_set & ~m.MOUNT_ATTR_RDONLY)
+    return m.open_tree(m.AT_FDCWD, directory, m.OPEN_TREE_CLONE)
+
+
+def _cgroup2(tree: Tree, group: Group, options: MountOptions) -> int:
+    if tree.cgroup_private:
+        try:
+            return new_filesystem("cgroup2", "cgroup", [], options.attr_set)
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.EBUSY):
+                raise
+    fd = m.open_tree(m.AT_FDCWD, join(group.hierarchy.unified, group.path), m.OPEN_TREE_CLONE)
+    set_attributes(fd, options.attr_set, 0)
+    return fd
+
+
+def ensure_proc(tree: Tree) -> None:
+    """A procfs descriptor even when the spec mounts none: for sysctls, limits and masks."""
+    if tree.proc < 0:
+        tree.proc = procfs.new(m.MOUNT_ATTR_NOSUID | m.MOUNT_ATTR_NODEV | m.MOUNT_ATTR_NOEXEC)
