@@ -24,11 +24,13 @@ Accepting here does not override a drop elsewhere: every table is asked. See :mo
 import errno
 import socket
 import struct
-from collections.abc import Iterable, Sequence
+import threading
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from corten.errors import Unavailable
 from corten.linux.netlink import conntrack, libnftables, nftables
+from corten.linux.netlink.message import NETFILTER, Connection
 from corten.network.model import ANY_ADDRESS, PROTOCOLS, BridgeNetwork, Publication
 
 EVERYWHERE: Final = "published"
@@ -36,9 +38,14 @@ AT_ADDRESS: Final = "published_at"
 
 _ELEMENTS_PER_LINE: Final = 64
 
+Change = Callable[[Connection, str, Sequence[nftables.Element]], None]
+
 
 class Firewall:
-    """The table ``name`` in the network namespace of the caller."""
+    """The table ``name`` in the network namespace of the caller; may be used by several threads.
+
+    One connection is kept for elements, because closing one waits for deletions (:mod:`corten.linux.netlink.nftables`).
+    """
 
     def __init__(
         self, name: str, network: BridgeNetwork, *, inter_container: bool = True, masquerade: bool = True
@@ -47,6 +54,8 @@ class Firewall:
         self._network = network
         self._inter_container = inter_container
         self._masquerade = masquerade
+        self._connection: Connection | None = None
+        self._lock = threading.Lock()
 
     def load(self, publications: Iterable[Publication]) -> None:
         """Make or replace the whole table in one transaction: elements of vanished containers go, live ones stay.
@@ -63,40 +72,55 @@ class Firewall:
             raise Unavailable(f"nftables rules cannot be loaded: {error}") from error
 
     def publish(self, publications: Sequence[Publication]) -> None:
-        """Open ports, all or none; flows that an earlier owner of a UDP port left behind are forgotten first."""
+        """Open ports, all or none."""
         try:
-            nftables.add_elements(self.name, [element(publication) for publication in publications])
+            self._change(nftables.add_elements, publications)
         except OSError as error:
             raise Unavailable(f"ports cannot be published: {error.strerror}") from error
 
     def withdraw(self, publications: Sequence[Publication]) -> None:
-        """Close ports; ones that are closed already do not matter. UDP flows to them are forgotten.
+        """Close ports; ones that are closed already do not matter."""
+        try:
+            self._change(nftables.delete_elements, publications)
+        except OSError as error:
+            if error.errno != errno.ENOENT or len(publications) < 2:
+                self._pass_if_absent(error)
+                return
+            for publication in publications:
+                self.withdraw([publication])
+
+    def forget_flows(self, address: str) -> None:
+        """Forget UDP flows to a container's address, after its ports were withdrawn.
 
         A UDP flow has no end that connection tracking could see: without this a client that keeps sending would be led
-        to an address that is gone (and then to whoever gets it next).
+        to an address that is gone, and then to whoever gets it next.
         """
-        try:
-            nftables.delete_elements(self.name, [element(publication) for publication in publications])
-        except OSError as error:
-            if error.errno != errno.ENOENT:
-                raise Unavailable(f"ports cannot be withdrawn: {error.strerror}") from error
-            self._withdraw_one_by_one(publications)
-        for address in {publication.address for publication in publications if publication.protocol == "udp"}:
-            self._forget_flows(address)
-
-    def _withdraw_one_by_one(self, publications: Sequence[Publication]) -> None:
-        for publication in publications:
+        with self._lock:
             try:
-                nftables.delete_elements(self.name, [element(publication)])
+                conntrack.forget(self._connected(), PROTOCOLS["udp"], answered_by=address)
             except OSError as error:
-                if error.errno != errno.ENOENT:
-                    raise Unavailable(f"ports cannot be withdrawn: {error.strerror}") from error
+                raise Unavailable(f"flows to {address} cannot be forgotten: {error.strerror}") from error
 
-    def _forget_flows(self, address: str) -> None:
-        try:
-            conntrack.forget(PROTOCOLS["udp"], answered_by=address)
-        except OSError as error:
-            raise Unavailable(f"flows to {address} cannot be forgotten: {error.strerror}") from error
+    def close(self) -> None:
+        """Close the connection to the kernel; rules and elements stay."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+    def _change(self, change: Change, publications: Sequence[Publication]) -> None:
+        with self._lock:
+            change(self._connected(), self.name, [element(publication) for publication in publications])
+
+    def _connected(self) -> Connection:
+        if self._connection is None:
+            self._connection = Connection(NETFILTER)
+        return self._connection
+
+    @staticmethod
+    def _pass_if_absent(error: OSError) -> None:
+        if error.errno != errno.ENOENT:
+            raise Unavailable(f"ports cannot be withdrawn: {error.strerror}") from error
 
     def unload(self) -> None:
         """Delete the table with everything in it."""

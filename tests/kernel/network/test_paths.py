@@ -46,6 +46,7 @@ class Plant:
         return self._open[-1], str(address)
 
     def close(self) -> None:
+        self.firewall.close()
         for descriptor in self._open:
             os.close(descriptor)
 
@@ -65,7 +66,9 @@ def plant(host: int) -> Iterator[Plant]:
         yield made
 
 
-def publish(plant: Plant, address: str, *, host_ip: str = "0.0.0.0", protocol: str = "tcp", host_port: int = WEB) -> Publication:
+def publish(
+    plant: Plant, address: str, *, host_ip: str = "0.0.0.0", protocol: str = "tcp", host_port: int = WEB
+) -> Publication:
     publication = Publication(protocol, host_ip, host_port, address, INNER)
     plant.firewall.publish([publication])
     return publication
@@ -204,10 +207,12 @@ def test_withdrawn_port_is_closed_and_its_flows_are_forgotten(plant: Plant, neig
     with udp_echo(first, INNER):
         assert ask_udp(neighbour, HOST_ADDRESS, WEB, source_port=5555) == b"PING"
     plant.firewall.withdraw([publication])
+    plant.firewall.forget_flows(first_address)
     publish(plant, second_address, protocol="udp")
     with udp_echo(second, INNER):
         assert ask_udp(neighbour, HOST_ADDRESS, WEB, source_port=5555) == b"PING"
     plant.firewall.withdraw([Publication("udp", "0.0.0.0", WEB, second_address, INNER)])
+    plant.firewall.forget_flows(second_address)
     with udp_echo(second, INNER):
         assert ask_udp(neighbour, HOST_ADDRESS, WEB, source_port=5555) == b""
 

@@ -65,7 +65,14 @@ def neighbour() -> Iterator[int]:
     descriptor = sandbox.isolated()
     with Connection(ROUTE) as connection:
         cable = route.create_veth(
-            "lan0", 4001, master=0, mtu=1500, peer="eth0", peer_index=4002, peer_mac="02:00:00:00:00:02", netns=descriptor
+            "lan0",
+            4001,
+            master=0,
+            mtu=1500,
+            peer="eth0",
+            peer_index=4002,
+            peer_mac="02:00:00:00:00:02",
+            netns=descriptor,
         )
         connection.execute([cable, route.set_up(4001), route.add_address(4001, HOST_ADDRESS, 24)])
 

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import os
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
@@ -90,6 +90,7 @@ class NetworkService:
         self._endpoints: dict[str, EndpointRecord] = {}
         self._bridged: _Bridged | None = None
         self._reaping: set[asyncio.Task[None]] = set()
+        self._settling: set[asyncio.Task[None]] = set()
         self._warnings: list[str] = []
 
     @property
@@ -127,8 +128,12 @@ class NetworkService:
 
     async def close(self) -> None:
         """Let go of what this process holds; bridge, rules and running containers stay as they are."""
+        if self._settling:
+            await asyncio.wait(self._settling)
         for task in self._reaping:
             task.cancel()
+        if self._bridged is not None:
+            self._bridged.firewall.close()
         for descriptor in self._ports.descriptors():
             os.close(descriptor)
 
@@ -189,9 +194,13 @@ class NetworkService:
         finally:
             self._forget(publications)
             self._bridged.pool.release(IPv4Address(record.ip))
-            self._reap(record.veth)
+            self._later(_delete_interface(record.veth), self._reaping)
+            if any(publication.protocol == "udp" for publication in publications):
+                self._later(_forget_flows(self._bridged.firewall, record.ip), self._settling)
 
     async def _attach_bridge(self, request: ContainerNetworkRequest, bridged: _Bridged) -> Sandbox:
+        if self._settling:  # an address or port given again must not meet the flows of its last owner
+            await asyncio.wait(self._settling)
         with ExitStack() as undo:
             address = bridged.pool.allocate()
             undo.callback(bridged.pool.release, address)
@@ -257,10 +266,10 @@ class NetworkService:
             if descriptor >= 0:
                 os.close(descriptor)
 
-    def _reap(self, veth: str) -> None:
-        task = asyncio.get_running_loop().create_task(_delete_later(veth))
-        self._reaping.add(task)
-        task.add_done_callback(self._reaping.discard)
+    def _later(self, work: Coroutine[None, None, None], tasks: set[asyncio.Task[None]]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
 
     def _ensure_bridge(self) -> BridgeNetwork:
         config = self._config
@@ -313,12 +322,19 @@ def _build_now(bridged: _Bridged, endpoint: Endpoint, publications: Sequence[Pub
     return descriptor
 
 
-async def _delete_later(veth: str) -> None:
+async def _delete_interface(veth: str) -> None:
     await asyncio.sleep(_REAP_AFTER_SECONDS)
     try:
         await asyncio.to_thread(bridge.remove, veth)
     except OSError as error:
         logger.warning("interface %s was not removed: %s", veth, error)
+
+
+async def _forget_flows(firewall: Firewall, address: str) -> None:
+    try:
+        await asyncio.to_thread(firewall.forget_flows, address)
+    except Unavailable as error:
+        logger.warning("%s", error)
 
 
 def _bip(config: EngineConfig) -> IPv4Interface | None:

@@ -5,6 +5,9 @@ Refuses to know what a set means; keys and values are bytes in the set's own lay
 padded to four bytes, numbers of the network in network order.
 
 A batch is atomic: when one element is refused none is added.
+
+The connection is the caller's and is to be kept: closing any NETLINK_NETFILTER socket waits until what was deleted is
+freed (nft_rcv_nl_event in net/netfilter/nf_tables_api.c), which is an RCU grace period of 8 to 16 ms.
 """
 
 from __future__ import annotations
@@ -12,7 +15,6 @@ from __future__ import annotations
 import struct
 
 from corten.linux.netlink.message import (
-    NETFILTER,
     NLM_F_ACK,
     NLM_F_CREATE,
     NLM_F_EXCL,
@@ -57,14 +59,14 @@ class Element:
         self.data = data
 
 
-def add_elements(table: str, elements: Sequence[Element]) -> None:
+def add_elements(connection: Connection, table: str, elements: Sequence[Element]) -> None:
     """Add all of ``elements`` to sets of the IPv4 ``table`` or none; OSError(EEXIST) when a key is taken."""
-    _commit(NFT_MSG_NEWSETELEM, NLM_F_CREATE | NLM_F_EXCL, table, elements)
+    _commit(connection, NFT_MSG_NEWSETELEM, NLM_F_CREATE | NLM_F_EXCL, table, elements)
 
 
-def delete_elements(table: str, elements: Sequence[Element]) -> None:
+def delete_elements(connection: Connection, table: str, elements: Sequence[Element]) -> None:
     """Delete all of ``elements`` or none; OSError(ENOENT) when one is not there."""
-    _commit(NFT_MSG_DELSETELEM, 0, table, elements)
+    _commit(connection, NFT_MSG_DELSETELEM, 0, table, elements)
 
 
 def batch(kind: int, flags: int, table: str, elements: Sequence[Element]) -> list[Message]:
@@ -85,10 +87,8 @@ def batch(kind: int, flags: int, table: str, elements: Sequence[Element]) -> lis
     return messages
 
 
-def _commit(kind: int, flags: int, table: str, elements: Sequence[Element]) -> None:
-    if not elements:
-        return
-    with Connection(NETFILTER) as connection:
+def _commit(connection: Connection, kind: int, flags: int, table: str, elements: Sequence[Element]) -> None:
+    if elements:
         connection.execute(batch(kind, flags, table, elements))
 
 
