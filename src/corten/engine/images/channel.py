@@ -15,7 +15,7 @@ from corten.errors import CortenError
 CAPACITY: Final = 4 << 20
 
 
-class Broken(CortenError):
+class ChannelError(CortenError):
     """The other side went away before the end of the stream."""
 
 
@@ -36,10 +36,10 @@ class ByteChannel:
         self._rest = b""
 
     async def write(self, chunk: bytes) -> None:
-        """Hand over; waits while the thread is behind. Raises Broken when the thread stopped reading."""
+        """Hand over; waits while the thread is behind. Raises ChannelError when the thread stopped reading."""
         await self._room.wait()
         if self._abandoned:
-            raise Broken("the reader stopped")
+            raise ChannelError("the reader stopped")
         if not chunk:
             return
         with self._filled:
@@ -66,7 +66,7 @@ class ByteChannel:
             self._filled.notify()
 
     def fail(self, error: BaseException) -> None:
-        """The stream ends too early: the reader sees Broken."""
+        """The stream ends too early: the reader sees ChannelError."""
         with self._filled:
             self._failure = error
             self._ended = True
@@ -94,7 +94,7 @@ class ByteChannel:
         return joined[:size]
 
     def abandon(self) -> None:
-        """The thread reads no more: a waiting or later ``write`` raises Broken."""
+        """The thread reads no more: a waiting or later ``write`` raises ChannelError."""
         self._abandoned = True
         self._wake()
 
@@ -103,7 +103,7 @@ class ByteChannel:
             while not self._chunks and not self._ended:
                 self._filled.wait()
             if self._failure is not None:
-                raise Broken(f"the stream ended early: {type(self._failure).__name__}") from self._failure
+                raise ChannelError(f"the stream ended early: {type(self._failure).__name__}") from self._failure
             if not self._chunks:
                 return b""
             chunk = self._chunks.popleft()

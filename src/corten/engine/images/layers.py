@@ -1,0 +1,263 @@
+"""Layers on their way in: download, digest, decompress and unpack as one stream, shared between requests.
+
+Owns the sharing (two pulls of one layer do the work once), the bound on parallel downloads and what is left after a
+failure: a partial download that can be resumed, never a partial layer. Refuses to know manifests and names.
+
+A layer comes in so:
+
+(1) wait for another request that brings in the same blob; if it is here now, unpack that,
+(2) open the ingest; what an earlier attempt left is fed to the unpacker first,
+(3) every chunk goes to the ingest (which hashes and keeps it) and to the unpacker (which decompresses and hashes),
+(4) commit the blob: size and digest are verified, the file is synced,
+(5) compare the unpacker's digest with the config's diff id,
+(6) wait for the layer below, then commit the unpacked layer under its chain id.
+
+Layers are downloaded and unpacked in any order; only (6) goes from the lowest to the highest.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
+from concurrent.futures import Executor
+from contextlib import ExitStack, suppress
+from typing import Final, NamedTuple, TypeVar
+from weakref import WeakValueDictionary
+
+from corten.engine.images.channel import ByteChannel, ChannelError
+from corten.errors import CorruptData
+from corten.oci.digest import Digest, chain_ids
+from corten.storage.content import CHUNK, ContentStore, Ingest
+from corten.storage.layer.store import LayerStore
+from corten.storage.layer.writer import LayerWriter
+
+T = TypeVar("T")
+
+WAITING: Final = "Waiting"
+DOWNLOADING: Final = "Downloading"
+VERIFYING: Final = "Verifying Checksum"
+COMPLETE: Final = "Download complete"
+EXTRACTING: Final = "Extracting"
+INGEST_WAIT: Final = 30.0
+
+
+class Layer(NamedTuple):
+    """One layer to bring in: the blob as transferred, what it must unpack to, and the chain id it stands on."""
+
+    digest: Digest
+    size: int
+    diff_id: Digest
+    chain_id: Digest
+    parent: Digest | None
+
+
+def stacked(blobs: Iterable[tuple[Digest, int]], diff_ids: Iterable[Digest]) -> list[Layer]:
+    """The layers of an image, lowest first, from (digest, size) of its blobs and its config's diff ids."""
+    found: list[Layer] = []
+    listed = list(diff_ids)
+    for (digest, size), diff_id, chain in zip(blobs, listed, chain_ids(listed), strict=True):
+        found.append(Layer(digest, size, diff_id, chain, found[-1].chain_id if found else None))
+    return found
+
+
+#: Gives a blob's bytes from an offset on.
+Source = Callable[[int], AsyncIterator[bytes]]
+#: Told of every step: (status, bytes so far).
+Watch = Callable[[str, int], None]
+
+
+class _Job:
+    """One layer being brought in, and everybody who waits for it."""
+
+    def __init__(self) -> None:
+        self.watchers: list[Watch] = []
+        self.task: asyncio.Task[None] | None = None
+
+    def tell(self, status: str, current: int = 0) -> None:
+        for watch in self.watchers:
+            watch(status, current)
+
+
+class LayerFetcher:
+    """Brings layers in; one for the whole engine."""
+
+    def __init__(self, content: ContentStore, layers: LayerStore, pool: Executor, *, downloads: int) -> None:
+        self._content = content
+        self._layers = layers
+        self._pool = pool
+        self._slots = asyncio.Semaphore(downloads)
+        self._jobs: dict[Digest, _Job] = {}
+        self._blobs: WeakValueDictionary[Digest, asyncio.Lock] = WeakValueDictionary()
+        self._published = asyncio.Condition()
+
+    def present(self, layer: Layer) -> bool:
+        """Whether both the blob and the unpacked layer are here."""
+        return self._content.has(layer.digest) and self._layers.has(layer.chain_id)
+
+    async def ensure(self, layer: Layer, source: Source, watch: Watch) -> None:
+        """Return when blob and unpacked layer are here and durable; CorruptData leaves nothing behind.
+
+        The caller ensures the layers below at the same time. Who starts a job owns it: when the owner leaves, the job
+        ends with it and the next one waiting goes on from the bytes that have arrived, with its own source.
+        """
+        while not self.present(layer):
+            job = self._jobs.get(layer.chain_id)
+            owner = job is None
+            if job is None:
+                job = self._jobs[layer.chain_id] = _Job()
+                job.task = asyncio.create_task(self._bring(job, layer, source))
+            await self._follow(job, layer.chain_id, watch, owner=owner)
+
+    async def publish(self, writer: LayerWriter, parent: Digest | None) -> None:
+        """Commit an unpacked layer once the one below is there (6)."""
+        async with self._published:
+            await self._published.wait_for(lambda: parent is None or self._layers.has(parent))
+        await self.in_thread(writer.commit, parent)
+        async with self._published:
+            self._published.notify_all()
+
+    async def in_thread(self, function: Callable[..., T], *arguments: object) -> T:
+        """Run blocking work of a layer in the pool, to its end even when the caller is cancelled."""
+        work = asyncio.get_running_loop().run_in_executor(self._pool, function, *arguments)
+        try:
+            return await asyncio.shield(work)
+        except asyncio.CancelledError:
+            await asyncio.wait((work,))
+            with suppress(Exception):
+                work.result()
+            raise
+
+    async def _follow(self, job: _Job, key: Digest, watch: Watch, *, owner: bool) -> None:
+        assert job.task is not None
+        job.watchers.append(watch)
+        try:
+            await asyncio.wait((job.task,))
+        finally:
+            job.watchers.remove(watch)
+            if owner:
+                if not job.task.done():
+                    job.task.cancel()
+                    await asyncio.wait((job.task,))
+                del self._jobs[key]
+        if owner:
+            job.task.result()
+        # A follower looks again: the layer is there, or it starts a job of its own.
+
+    async def _bring(self, job: _Job, layer: Layer, source: Source) -> None:
+        lock = self._blobs.get(layer.digest)
+        if lock is None:
+            lock = self._blobs[layer.digest] = asyncio.Lock()
+        if lock.locked():
+            job.tell(WAITING)
+        async with lock:  # (1)
+            writer = await self._unpacked(job, layer, source)
+        if writer is None:
+            return
+        try:
+            await self.publish(writer, layer.parent)  # (6)
+        except BaseException:
+            await asyncio.shield(self.in_thread(writer.abort))
+            raise
+
+    async def _unpacked(self, job: _Job, layer: Layer, source: Source) -> LayerWriter | None:
+        """The layer unpacked and not yet published, its blob durable; None when it is published already."""
+        if self._content.has(layer.digest):
+            job.tell(EXTRACTING, 0)
+            writer = await self.in_thread(self._unpack_local, layer)
+            job.tell(EXTRACTING, layer.size)
+            return writer
+        if self._slots.locked():
+            job.tell(WAITING)
+        async with self._slots:
+            try:
+                return await self._download(job, layer, source)
+            except _ResumedBadly:
+                # What an earlier attempt left may be the damaged part: once more from the first byte.
+                return await self._download(job, layer, source)
+
+    async def _download(self, job: _Job, layer: Layer, source: Source) -> LayerWriter | None:
+        """(2)-(5)"""
+        ingest = await self.in_thread(self._open, layer)  # (2)
+        offset = ingest.offset
+        channel = ByteChannel()
+        work = asyncio.get_running_loop().run_in_executor(self._pool, self._receive, layer, ingest, channel)
+        try:
+            with suppress(ChannelError):  # the thread stopped reading: its own failure says why
+                await self._feed(job, layer, source, channel, offset)
+            writer = await asyncio.shield(work)
+        except CorruptData as exc:
+            if offset:
+                raise _ResumedBadly from exc
+            raise
+        except BaseException as exc:
+            channel.fail(exc)
+            await asyncio.wait((work,))
+            with suppress(Exception):
+                late = work.result()
+                if late is not None:
+                    await self.in_thread(late.abort)
+            raise
+        job.tell(EXTRACTING, layer.size)
+        return writer
+
+    async def _feed(self, job: _Job, layer: Layer, source: Source, channel: ByteChannel, offset: int) -> None:
+        position = offset
+        job.tell(DOWNLOADING, position)
+        if position < layer.size:
+            async for chunk in source(position):
+                await channel.write(chunk)
+                position += len(chunk)
+                job.tell(DOWNLOADING, position)
+        job.tell(VERIFYING)
+        channel.close()
+        job.tell(COMPLETE)
+
+    def _open(self, layer: Layer) -> Ingest:
+        return self._content.writer(str(layer.digest), expected=layer.digest, size=layer.size, wait=INGEST_WAIT)
+
+    def _receive(self, layer: Layer, ingest: Ingest, channel: ByteChannel) -> LayerWriter | None:
+        with ExitStack() as stack:
+            stack.callback(channel.abandon)
+            stack.enter_context(ingest)
+            if self._layers.has(layer.chain_id):
+                for chunk in channel:
+                    ingest.write(chunk)  # (3)
+                ingest.commit()  # (4)
+                return None
+            return self._unpack(layer, _both(ingest, channel), ingest)
+
+    def _unpack_local(self, layer: Layer) -> LayerWriter | None:
+        if self._layers.has(layer.chain_id):
+            return None
+        with self._content.open(layer.digest) as stream:
+            return self._unpack(layer, iter(lambda: stream.read(CHUNK), b""), None)
+
+    def _unpack(self, layer: Layer, chunks: Iterable[bytes], ingest: Ingest | None) -> LayerWriter:
+        with ExitStack() as stack:
+            writer = stack.enter_context(LayerWriter(self._layers))
+            try:
+                for chunk in chunks:
+                    writer.feed(chunk)
+                if ingest is not None:
+                    ingest.commit()  # (4)
+                diff_id = writer.finish()
+                if diff_id != layer.diff_id:  # (5)
+                    raise CorruptData(
+                        f"layer {layer.digest} unpacks to {diff_id}, the image's config says {layer.diff_id}"
+                    )
+            except CorruptData:
+                if ingest is not None:
+                    ingest.abort()
+                    self._content.delete(layer.digest)
+                raise
+            stack.pop_all()
+            return writer
+
+
+class _ResumedBadly(Exception):  # noqa: N818  # control flow between two methods, never seen outside
+    """A resumed download turned out corrupt."""
+
+
+def _both(ingest: Ingest, channel: ByteChannel) -> Iterable[bytes]:
+    yield from ingest.read_back()  # (2)
+    for chunk in channel:
+        ingest.write(chunk)  # (3)
+        yield chunk

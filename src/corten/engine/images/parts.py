@@ -1,0 +1,119 @@
+"""What images consist of on disk: kept until nothing names it, deleted once nothing does.
+
+Owns pins (things a request in progress needs before its record exists), the writing of configs and manifests, and
+the sweep after a removal. Refuses to know names and conflicts.
+
+A sweep and a request that finds a part already here must not cross, so both go through one lock: a request pins first
+and then waits for a running sweep; a sweep computes its garbage under the lock, after every pin.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from corten.engine.images.layers import Layer
+from corten.engine.images.record import ImageRecord, ManifestRecord
+from corten.engine.images.render import seconds
+from corten.engine.images.store import ImageStore
+from corten.errors import NotFound
+from corten.oci.digest import Digest, chain_ids
+from corten.oci.image import CONFIG_LIMIT, ImageConfig, decode_config
+from corten.storage.content import ContentStore
+from corten.storage.layer.store import LayerStore
+
+
+class Swept(NamedTuple):
+    """What a sweep deleted: chain ids (highest first) and bytes of blobs and unpacked layers."""
+
+    chains: list[Digest]
+    freed: int
+
+
+class ImageParts:
+    """One for the whole engine."""
+
+    def __init__(self, store: ImageStore, content: ContentStore, layers: LayerStore) -> None:
+        self._store = store
+        self._content = content
+        self._layers = layers
+        self._pins: Counter[Digest] = Counter()
+        self._sweeping = asyncio.Lock()
+
+    @contextmanager
+    def pinned(self, layers: Iterable[Layer], *digests: Digest) -> Iterator[None]:
+        """Inside, no sweep takes these layers and contents."""
+        held = [part for layer in layers for part in (layer.digest, layer.chain_id)] + list(digests)
+        self._pins.update(held)
+        try:
+            yield
+        finally:
+            self._pins.subtract(held)
+            self._pins += Counter()
+
+    async def settled(self) -> None:
+        """Wait for a sweep that may have begun before the caller's pins."""
+        async with self._sweeping:
+            pass
+
+    def config_bytes(self, image: ImageRecord) -> bytes:
+        """The config as it came; blocks."""
+        return self._content.read(image.id, limit=CONFIG_LIMIT)
+
+    def config(self, image: ImageRecord) -> ImageConfig:
+        """The config, decoded; blocks."""
+        return decode_config(self.config_bytes(image))
+
+    async def keep(
+        self, config: ImageConfig, config_bytes: bytes, manifest: ManifestRecord, manifest_bytes: bytes
+    ) -> ImageRecord:
+        """Store both documents and make the image's record; layers are here already, the caller commits."""
+
+        def write() -> tuple[int, ...]:
+            self._content.put(config_bytes, manifest.image)
+            self._content.put(manifest_bytes, manifest.digest)
+            return tuple(self._layers.get(chain).size for chain in chain)
+
+        chain = tuple(chain_ids(config.rootfs.diff_ids))
+        sizes = await asyncio.to_thread(write)
+        known = self._store.images.get(manifest.image)
+        return ImageRecord(
+            id=manifest.image,
+            manifest=known.manifest if known is not None else manifest.digest,
+            chain=chain,
+            sizes=sizes,
+            created=seconds(config.created),
+            os=config.os,
+            architecture=config.architecture,
+            variant=config.variant,
+            parent=known.parent if known is not None else "",
+            labels=config.config.labels,
+            tagged=known.tagged if known is not None else 0,
+        )
+
+    async def sweep(self, chains: Sequence[Digest], contents: Iterable[Digest]) -> Swept:
+        """Delete those of the parts that no record names and nobody pins; ``chains`` lowest first."""
+        async with self._sweeping:
+            kept_chains, kept_contents = self._store.used_chains(), self._store.used_content()
+            doomed = [item for item in reversed(chains) if item not in kept_chains and not self._pins[item]]
+            blobs = [item for item in contents if item not in kept_contents and not self._pins[item]]
+
+            def delete() -> int:
+                freed = sum(self._delete_layer(chain) for chain in doomed)
+                return freed + sum(self._content.delete(digest) for digest in blobs)
+
+            freed = await asyncio.shield(asyncio.to_thread(delete))
+        return Swept(doomed, freed)
+
+    def _delete_layer(self, chain: Digest) -> int:
+        """Bytes freed; 0 when it was not here."""
+        try:
+            size = self._layers.get(chain).size
+        except NotFound:
+            return 0
+        dispose = self._layers.remove(chain)
+        if dispose is None:
+            return 0
+        dispose()
+        return size
