@@ -1,0 +1,1 @@
+"""Reading and writing tar streams, as fast as unpacking safely can be."""

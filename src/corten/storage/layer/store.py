@@ -1,0 +1,229 @@
+"""Unpacked layers on disk, each in a directory of its own named by its chain id::
+
+    layers/<chain id hex>/fs           the layer's files, in overlayfs' form
+    layers/<chain id hex>/layer.json   parent, diff id, size, short name; written before the directory has its name
+    layers/l/<short>                   symlink to ../<chain id hex>/fs: 500 of them fit in mount(2)'s one page
+    layers/.new-*, layers/.dead-*      being unpacked, being deleted; removed at start-up
+
+Owns the order in which a layer becomes visible (:meth:`LayerStore.publish`) and goes away. Knows nothing of images,
+containers or mounts.
+
+Syncing: syncfs(2) on the filesystem of the store, shared by layers that finish together. fsync(2) of each of 10,000
+files waits for the journal each time (measured: 20 times slower on ext4), and sync_file_range(2) makes no metadata
+durable. syncfs waits for other writers' data too; that is the price, paid once per image.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from corten.errors import Conflict, CorruptData, NotFound
+from corten.oci.digest import Digest, chain_id
+from corten.storage import merged
+from corten.storage.durable import FilesystemSync, sync_directory, write_file
+from corten.storage.removal import remove_tree
+
+_NEW: Final = ".new-"
+_DEAD: Final = ".dead-"
+_SHORT_ALPHABET: Final = "abcdefghijklmnopqrstuvwxyz234567"
+
+
+class Layer(msgspec.Struct, frozen=True):
+    """What ``layer.json`` holds; ``size`` is bytes of file data, ``parent`` a chain id or empty for a base layer."""
+
+    diff_id: str
+    parent: str
+    size: int
+    short: str
+
+
+class LayerStore:
+    """The layers of one data root; every method may be called from any thread."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.short_root = root / "l"
+        self.short_root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._lock = threading.Lock()
+        self._known: dict[Digest, Layer] = {}
+        self._sync = FilesystemSync(root)
+
+    def new_directory(self) -> Path:
+        """A fresh directory with an empty ``fs`` in it, to unpack into; :meth:`publish` or :meth:`discard` it."""
+        directory = self.root / f"{_NEW}{secrets.token_hex(8)}"
+        directory.mkdir(mode=0o700)
+        (directory / "fs").mkdir(mode=0o755)
+        return directory
+
+    def discard(self, directory: Path) -> None:
+        """Delete a directory that was not published."""
+        remove_tree(directory)
+
+    def publish(
+        self, directory: Path, diff_id: Digest, parent: Digest | None, *, size: int, implied: set[bytes]
+    ) -> Digest:
+        """Make an unpacked layer the layer of its chain id, and return that.
+
+        (1) give directories the archive left undescribed the owner and mode they have below
+        (2) write layer.json  (3) sync the filesystem: data is on disk before anything names it
+        (4) rename to the chain id  (5) fsync the parent directory  (6) make the short name
+
+        A crash before 4 leaves a ``.new-`` directory, after 4 a complete layer; a missing short name is made again.
+        When the layer is there already (the same image from two places), this one is discarded.
+
+        Raises:
+            NotFound: the parent is not here yet.
+        """
+        chain = chain_id(parent, diff_id)
+        lowers = self.lowers(parent)
+        if self.has(chain):
+            self.discard(directory)
+            return chain
+        _adopt_implied(directory / "fs", lowers, implied)  # (1)
+        layer = Layer(diff_id, parent or "", size, "".join(secrets.choice(_SHORT_ALPHABET) for _ in range(7)))
+        write_file(directory / "layer.json", msgspec.json.encode(layer), durable=False)  # (2)
+        self._sync()  # (3)
+        try:
+            os.rename(directory, self._directory(chain))  # (4)
+        except OSError:
+            if not self.has(chain):
+                raise
+            self.discard(directory)
+            return chain
+        sync_directory(self.root)  # (5)
+        self._shorten(chain, layer)  # (6)
+        return chain
+
+    def has(self, chain: Digest) -> bool:
+        """Whether the layer and all layers under it are here."""
+        current: Digest | None = chain
+        try:
+            while current is not None:
+                current = self.parent(current)
+        except (NotFound, CorruptData):
+            return False
+        return True
+
+    def get(self, chain: Digest) -> Layer:
+        """The layer's facts.
+
+        Raises:
+            NotFound, CorruptData: it is not here, or nobody can read its layer.json.
+        """
+        layer = self._known.get(chain)
+        if layer is not None:
+            return layer
+        try:
+            layer = msgspec.json.decode((self._directory(chain) / "layer.json").read_bytes(), type=Layer)
+        except FileNotFoundError:
+            raise NotFound(f"layer {chain} not found") from None
+        except msgspec.DecodeError as error:
+            raise CorruptData(f"layer {chain}: layer.json: {error}") from error
+        parent = Digest(layer.parent) if layer.parent else None
+        if chain_id(parent, Digest(layer.diff_id)) != chain:
+            raise CorruptData(f"layer {chain}: layer.json belongs to another layer")
+        self._shorten(chain, layer)
+        self._known[chain] = layer
+        return layer
+
+    def parent(self, chain: Digest) -> Digest | None:
+        """The chain id under ``chain``, or None for a base layer."""
+        parent = self.get(chain).parent
+        return Digest(parent) if parent else None
+
+    def stack(self, chain: Digest | None) -> list[Digest]:
+        """``chain`` and everything under it, uppermost first; NotFound when one of them is missing."""
+        found: list[Digest] = []
+        while chain is not None:
+            found.append(chain)
+            chain = self.parent(chain)
+        return found
+
+    def lowers(self, chain: Digest | None) -> list[Path]:
+        """The directories of a stack, uppermost first."""
+        return [self._directory(item) / "fs" for item in self.stack(chain)]
+
+    def chains(self) -> Iterator[Digest]:
+        """Every published layer."""
+        for name in sorted(os.listdir(self.root)):
+            if len(name) == 64:
+                yield Digest.from_hex(name)
+
+    def remove(self, chain: Digest) -> Callable[[], None] | None:
+        """Take a layer away at once; call the result, from any thread, to give its disk space back.
+
+        None when it was not here. The rename is not synced: a power cut may bring the layer back, as garbage.
+
+        Raises:
+            Conflict: another layer stands on it.
+        """
+        with self._lock:
+            for other in self.chains():
+                with suppress(NotFound, CorruptData):
+                    if other != chain and self.parent(other) == chain:
+                        raise Conflict(f"layer {chain} is in use by layer {other}")
+            with suppress(NotFound, CorruptData):
+                (self.short_root / self.get(chain).short).unlink(missing_ok=True)
+            self._known.pop(chain, None)
+            dead = self.root / f"{_DEAD}{secrets.token_hex(8)}"
+            try:
+                os.rename(self._directory(chain), dead)
+            except FileNotFoundError:
+                return None
+        return lambda: remove_tree(dead)
+
+    def recover(self) -> list[Callable[[], None]]:
+        """Find what a crash left: half layers and half deletions; call the results to delete them."""
+        leftovers = [self.root / name for name in os.listdir(self.root) if name.startswith((_NEW, _DEAD))]
+        for name in os.listdir(self.short_root):
+            if not (self.short_root / name).exists():
+                (self.short_root / name).unlink(missing_ok=True)
+        return [lambda path=path: remove_tree(path) for path in leftovers]  # type: ignore[misc]
+
+    def short_name(self, chain: Digest) -> str:
+        """The layer's name relative to ``layers/l``."""
+        return self.get(chain).short
+
+    def _directory(self, chain: Digest) -> Path:
+        return self.root / chain.hex
+
+    def _shorten(self, chain: Digest, layer: Layer) -> None:
+        with suppress(FileExistsError):
+            os.symlink(f"../{chain.hex}/fs", self.short_root / layer.short)
+
+
+def _adopt_implied(target: Path, lowers: list[Path], implied: set[bytes]) -> None:
+    """Copy owner, mode and time from the lower layers, parents first; root-owned 0755 stays where there is no lower."""
+    if not lowers:
+        return
+    for path in sorted(implied):
+        with suppress(FileNotFoundError, NotADirectoryError):
+            found = merged.find_directory(lowers, os.fsdecode(path))
+            if found is None:
+                continue
+            with found:
+                copy_directory_status(found.top, os.path.join(os.fsencode(target), path))
+
+
+def copy_directory_status(source: int, target: bytes | Path) -> None:
+    """Owner, mode, times and plain attributes of directory ``source`` onto directory ``target`` (not a link)."""
+    status = os.fstat(source)
+    fd = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.fchown(fd, status.st_uid, status.st_gid)
+        os.fchmod(fd, status.st_mode & 0o7777)
+        for name in os.listxattr(source):
+            if not name.startswith(("trusted.", "user.overlay.")):
+                with suppress(OSError):
+                    os.setxattr(fd, name, os.getxattr(source, name))
+        os.utime(fd, ns=(status.st_atime_ns, status.st_mtime_ns))
+    finally:
+        os.close(fd)
