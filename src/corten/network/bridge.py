@@ -93,6 +93,17 @@ def set_sysctls(interface: str, *, forward: bool) -> list[str]:
     return warnings
 
 
+def filter_bridged_packets() -> list[str]:
+    """Send packets between two containers through the rules as well (br_netfilter), for ``--icc=false``."""
+    try:
+        _write_if_off("/proc/sys/net/bridge/bridge-nf-call-iptables")
+    except OSError:
+        return [
+            "bridge-nf-call-iptables cannot be set (load br_netfilter): containers reach each other despite icc=false"
+        ]
+    return []
+
+
 def _write_if_off(path: str) -> None:
     with open(path, "rb") as file:
         if file.read().strip() == b"1":

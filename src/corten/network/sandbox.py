@@ -66,8 +66,9 @@ def of_process(pid: int) -> int:
 def hold_port(protocol: str, host_ip: str, port: int) -> int:
     """A bound socket that keeps host processes off a published port; raises OSError as bind(2) does.
 
-    No packet reaches it: the destination is rewritten before local delivery. TCP binds with SO_REUSEADDR, so that old
-    connections in TIME_WAIT do not matter, and does not listen; a later listen(2) of anybody else still fails.
+    No packet reaches it: the destination is rewritten before local delivery, and TCP does not even listen. TCP binds
+    with SO_REUSEADDR, so that old connections in TIME_WAIT do not matter, and then clears it: two sockets that both
+    have it, neither listening yet, would share the port.
     """
     kind = socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM
     holder = socket.socket(socket.AF_INET, kind | socket.SOCK_CLOEXEC)
@@ -77,6 +78,8 @@ def hold_port(protocol: str, host_ip: str, port: int) -> int:
         else:
             holder.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
         holder.bind((host_ip, port))
+        if protocol == "tcp":
+            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
     except OSError:
         holder.close()
         raise

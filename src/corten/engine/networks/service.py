@@ -122,7 +122,7 @@ class NetworkService:
             self._warnings.append(f"no bridge network: {error}")
             logger.warning("no bridge network: %s", error)
             return
-        self._warnings += await asyncio.to_thread(_open_host, network.interface, forward=self._config.ip_forward)  # (2)
+        self._warnings += await asyncio.to_thread(_open_host, network.interface, self._config)  # (2)
         self._bridged = _Bridged(network, pool, firewall)
         self._catalog.bridge = network
 
@@ -359,5 +359,8 @@ def _publications(record: EndpointRecord) -> Sequence[Publication]:
     return [Publication(p.protocol, p.host_ip, p.host_port, record.ip, p.container_port) for p in record.ports]
 
 
-def _open_host(interface: str, *, forward: bool) -> Sequence[str]:
-    return bridge.set_sysctls(interface, forward=forward) + coexistence.open_forward_chain(interface)
+def _open_host(interface: str, config: EngineConfig) -> list[str]:
+    warnings = bridge.set_sysctls(interface, forward=config.ip_forward)
+    if not config.icc:
+        warnings += bridge.filter_bridged_packets()
+    return warnings + coexistence.open_forward_chain(interface)
