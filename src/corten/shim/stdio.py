@@ -1,0 +1,314 @@
+"""The standard streams of one process: its pipes or its terminal, its log, its attached clients.
+
+    process --stdout--> Output --+--> log (complete lines)
+            --stderr--> Output --+--> every attached client that wants it
+            <--stdin--- Streams <---- every attached client that reads input, in order of arrival
+
+Owns the descriptors of our side. Refuses to know processes: that one ended is told from outside (:meth:`Streams.hurry`).
+What nobody attached to is logged all the same, and never waits.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from corten.linux import terminal
+from corten.shim.attach import STDERR, STDOUT, Client
+from corten.shim.loop import WRITE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Final, Protocol
+
+    from corten.shim.loop import Loop
+
+    class Log(Protocol):
+        """What :class:`corten.logs.json_file.Writer` offers."""
+
+        def write(self, stream: str, chunk: bytes, now_ns: int) -> None: ...
+        def finish(self, stream: str, now_ns: int) -> None: ...
+        def reopen(self) -> None: ...
+        def close(self) -> None: ...
+
+    class Owner(Protocol):
+        """Who has these streams."""
+
+        def output_ended(self) -> None: ...
+        def detached(self) -> None: ...
+
+
+_READ: Final = 65536
+_LAST_READS: Final = 64  # a pipe holds 64 KiB, 1 MiB at most where its owner asked for it
+_REOPENED: Final = 0.25
+NAMES: Final = {STDOUT: "stdout", STDERR: "stderr"}
+
+
+class Output:
+    """Our end of stdout, of stderr, or of a terminal."""
+
+    __slots__ = ("_streams", "descriptor", "stream", "watched")
+
+    def __init__(self, streams: Streams, descriptor: int, stream: int) -> None:
+        os.set_blocking(descriptor, False)
+        self._streams = streams
+        self.descriptor = descriptor
+        self.stream = stream
+        self.watched = False
+
+    def ready(self, events: int) -> None:
+        """Called by the loop: one read."""
+        self.read()
+
+    def read(self) -> bool:
+        """Read and deliver once; False when there is nothing now, or nothing any more."""
+        try:
+            chunk = os.read(self.descriptor, _READ)
+        except BlockingIOError:
+            return False
+        except OSError:  # EIO: the last descriptor of the terminal's other side was closed
+            chunk = b""
+        if chunk:
+            self._streams.deliver(self.stream, chunk)
+            return True
+        self._streams.ended(self)
+        return False
+
+
+class Streams:
+    """Made before the process, so that clients lose nothing; given its descriptors by :meth:`open`."""
+
+    __slots__ = (
+        "_clients",
+        "_hurried",
+        "_input",
+        "_input_ends",
+        "_log",
+        "_loop",
+        "_outputs",
+        "_owner",
+        "_pending",
+        "stdin_once",
+        "takes_input",
+        "terminal",
+    )
+
+    def __init__(
+        self, loop: Loop, owner: Owner, log: Log | None, *, is_terminal: bool, takes_input: bool, stdin_once: bool
+    ) -> None:
+        self._loop = loop
+        self._owner: Owner | None = owner
+        self._log = log
+        self.terminal = is_terminal
+        self.takes_input = takes_input
+        self.stdin_once = stdin_once
+        self._clients: list[Client] = []
+        self._outputs: tuple[Output, ...] = ()
+        self._input = -1
+        self._pending = b""
+        self._input_ends = False
+        self._hurried = False
+
+    def open(self, *, stdin: int = -1, stdout: int = -1, stderr: int = -1, console: int = -1) -> None:
+        """Our ends, which now belong to this object; begins to read."""
+        if console >= 0:
+            self._outputs = (Output(self, console, STDOUT),)
+            stdin = os.dup(console) if self.takes_input else -1
+        else:
+            pairs = ((stdout, STDOUT), (stderr, STDERR))
+            self._outputs = tuple(Output(self, fd, stream) for fd, stream in pairs if fd >= 0)
+        self._input = stdin
+        if stdin >= 0:
+            os.set_blocking(stdin, False)
+        else:
+            self.takes_input = False
+        self._resume()
+        pending, self._pending = self._pending, b""
+        if pending or self._input_ends:
+            self.feed(pending)
+        self._refresh_clients()
+
+    def attach(self, descriptor: int, options: dict[str, Any], early: bytes) -> None:
+        """Add a client; ``early`` is input the engine had read with the request's head."""
+        client = Client(self._loop, descriptor, options, self)
+        self._clients.append(client)
+        if early:
+            client.take(early)
+
+    def descriptors(self) -> dict[str, int]:
+        """Our ends by role, for the engine's copies.
+
+        Not a stdin that ends with its client: a second holder would keep the process from seeing that end.
+        """
+        if self.terminal:
+            return {"console": output.descriptor for output in self._outputs}
+        found = {NAMES[output.stream]: output.descriptor for output in self._outputs}
+        if self._input >= 0 and not self.stdin_once:
+            found["stdin"] = self._input
+        return found
+
+    def resize(self, height: int, width: int) -> None:
+        """Set the terminal's size; without a terminal there is nothing to set, as in Docker."""
+        if self.terminal:
+            for output in self._outputs:
+                terminal.set_size(output.descriptor, height, width)
+
+    # -- output ------------------------------------------------------------------------------------------------
+
+    def deliver(self, stream: int, chunk: bytes) -> None:
+        """To the log, then to the clients."""
+        if self._log is not None:
+            self._log.write(NAMES[stream], chunk, time.time_ns())
+        if self._clients:
+            for client in self._clients:
+                client.put(stream, chunk)
+            if not self._hurried and any(client.lags() for client in self._clients):
+                self._pause()
+
+    def ended(self, output: Output) -> None:
+        """End of file on an output.
+
+        A terminal reports one whenever nobody has its other side open, and may be opened again (as some inits do
+        with /dev/console for every line): while the process lives it is looked at again a little later.
+        """
+        self._unwatch(output)
+        if self.terminal and not self._hurried:
+            self._loop.after(_REOPENED, self._resume)
+            return
+        os.close(output.descriptor)
+        self._outputs = tuple(other for other in self._outputs if other is not output)
+        if self._log is not None:
+            self._log.finish(NAMES[output.stream], time.time_ns())
+        if not self._outputs and self._owner is not None:
+            self._owner.output_ended()
+
+    def hurry(self) -> bool:
+        """The process is dead: read what is left, whatever clients lag (it is bounded); whether all has ended."""
+        self._hurried = True
+        self.close_input()
+        for output in self._outputs:
+            for _ in range(_LAST_READS):
+                if not output.read():
+                    break
+        self._resume()
+        return not self._outputs
+
+    def caught_up(self) -> None:
+        """A client that lagged has room again."""
+        if not any(client.lags() for client in self._clients):
+            self._resume()
+
+    def _pause(self) -> None:
+        for output in self._outputs:
+            self._unwatch(output)
+
+    def _resume(self) -> None:
+        for output in self._outputs:
+            if not output.watched:
+                self._loop.add(output.descriptor, output)
+                output.watched = True
+
+    def _unwatch(self, output: Output) -> None:
+        if output.watched:
+            self._loop.remove(output.descriptor)
+            output.watched = False
+
+    # -- input -------------------------------------------------------------------------------------------------
+
+    def input_waits(self) -> bool:
+        """Whether clients' input has to wait: the process does not read, or does not exist yet."""
+        return bool(self._pending) or self._input < 0
+
+    def feed(self, data: bytes) -> None:
+        """Input for the process; what it does not take now is kept, and clients are not read meanwhile."""
+        if not self.takes_input:
+            return
+        if self._pending or self._input < 0:
+            self._pending += data
+            return
+        self._write(data)
+        if self._pending:
+            self._loop.add(self._input, self, WRITE)
+            self._refresh_clients()
+
+    def ready(self, events: int) -> None:
+        """Called by the loop: stdin can be written."""
+        self._loop.remove(self._input)
+        pending, self._pending = self._pending, b""
+        self.feed(pending)
+        if not self._pending:
+            self._refresh_clients()
+
+    def end_input(self) -> None:
+        """A client's input has ended: pass that on when stdin is for one attachment only."""
+        if self.stdin_once and not self.terminal and self.takes_input:
+            self._input_ends = True
+            if self._input >= 0 and not self._pending:
+                self.close_input()
+
+    def close_input(self) -> None:
+        """Close our end of stdin."""
+        self.takes_input = False
+        self._pending = b""
+        if self._input >= 0:
+            self._loop.remove(self._input)
+            os.close(self._input)
+            self._input = -1
+            self._refresh_clients()
+
+    def _write(self, data: bytes) -> None:
+        written = 0
+        try:
+            if data:
+                written = os.write(self._input, data)
+        except BlockingIOError:
+            pass
+        except OSError:  # EPIPE: the process has closed its stdin; EIO: its terminal is gone
+            self.close_input()
+            return
+        self._pending = data[written:]
+        if self._input_ends and not self._pending:
+            self.close_input()
+
+    def _refresh_clients(self) -> None:
+        for client in self._clients:
+            client.refresh()
+
+    # -- clients -----------------------------------------------------------------------------------------------
+
+    def on_detach(self) -> None:
+        """A client typed its detach keys."""
+        if self._owner is not None:
+            self._owner.detached()
+
+    def left(self, client: Client) -> None:
+        """A client is no longer attached."""
+        if client in self._clients:
+            self._clients.remove(client)
+        self.caught_up()
+
+    def release(self) -> None:
+        """Give every client what it is still owed, and its end."""
+        for client in list(self._clients):
+            client.end()
+
+    def reopen_log(self) -> None:
+        """The log file was moved away."""
+        if self._log is not None:
+            self._log.reopen()
+
+    def close(self) -> None:
+        """Close everything that is ours; clients are released."""
+        self.close_input()
+        for output in self._outputs:
+            self._unwatch(output)
+            os.close(output.descriptor)
+            if self._log is not None:
+                self._log.finish(NAMES[output.stream], time.time_ns())
+        self._outputs = ()
+        self.release()
+        if self._log is not None:
+            self._log.close()
+            self._log = None
+        self._owner = None

@@ -1,0 +1,193 @@
+"""The table of tasks, and what happens from a process's death until it is forgotten.
+
+ (1) its pidfd is readable: the exit is collected (:mod:`corten.shim.exits`)
+ (2) all of its output is drained, to the log and to the clients; at most GRACE seconds where a stranger holds a pipe
+ (3) ``exited`` is reported, or kept for the next engine's ``hello``
+ (4) after the report: the mount namespace is let go, the cgroup is emptied and removed
+ (5) the engine acknowledges, having committed the exit - or GRACE seconds pass, or there is no engine
+ (6) attached clients get their end of file: who then asks for the exit code gets it
+ (7) with the acknowledgement, and only with it, the task is forgotten
+
+Knows an engine only as something events are sent to.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from corten.cgroup.group import Group
+from corten.shim import exits, task
+from corten.shim.loop import note
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any, Final, Protocol
+
+    from corten.cgroup.hierarchy import Hierarchy
+    from corten.shim.loop import Loop
+    from corten.shim.task import Task
+
+    class Engine(Protocol):
+        """Where events go."""
+
+        def event(self, document: dict[str, Any]) -> bool:
+            """Send it; False when no engine is connected."""
+
+
+#: Docker's own patience with streams that stay open after the exit (moby, daemon/monitor.go).
+GRACE: Final = 2.0
+_COLLECT_PAUSE: Final = 0.02
+_COLLECT_ATTEMPTS: Final = 50
+_CLEAN_PAUSE: Final = 0.02
+_CLEAN_ATTEMPTS: Final = 200
+_SIGKILL: Final = 9
+
+
+class Supervisor:
+    """``tasks`` by (container id, exec id)."""
+
+    __slots__ = ("_cleaning", "engine", "hierarchy", "loop", "state_directory", "tasks")
+
+    engine: Engine
+
+    def __init__(self, loop: Loop, hierarchy: Hierarchy, state_directory: str) -> None:
+        self.loop = loop
+        self.hierarchy = hierarchy
+        self.state_directory = state_directory
+        self.tasks: dict[tuple[str, str], Task] = {}
+        self._cleaning: dict[str, int] = {}
+
+    def watch(self, subject: Task) -> None:
+        """The task runs: wait for its end."""
+        subject.starting = False
+        self.loop.add(subject.pidfd, subject)
+
+    def live(self) -> Iterator[Task]:
+        """Tasks whose end was not reported."""
+        return (subject for subject in self.tasks.values() if not subject.reported)
+
+    # -- the end of a process ----------------------------------------------------------------------------------
+
+    def process_ended(self, subject: Task) -> None:
+        """(1)"""
+        self.loop.remove(subject.pidfd)
+        self._collect(subject, _COLLECT_ATTEMPTS)
+
+    def _collect(self, subject: Task, attempts: int) -> None:
+        status = exits.collect(subject.pidfd, subject.pid, subject.start_ticks)
+        if status is None and attempts:  # a stranger between its death and its burial by init
+            self.loop.after(_COLLECT_PAUSE, lambda: self._collect(subject, attempts - 1))
+            return
+        self.set_exit(subject, status)
+
+    def set_exit(self, subject: Task, status: tuple[int, int] | None) -> None:
+        """The exit is known, or known to be unknowable (None)."""
+        code, signal = status or (exits.UNKNOWN, 0)
+        subject.exit = exits.Exit(code, signal, time.time_ns(), unknown=status is None)
+        if not subject.exec_id and subject.cgroup:
+            group = Group(self.hierarchy, subject.cgroup)
+            subject.exit.oom_killed = group.oom_count() > 0
+            if not subject.private_pids:  # nobody else ends the others; they would hold the output open
+                _kill(group)
+        if subject.streams.hurry():  # (2)
+            self._report(subject)
+        else:
+            self.loop.after(GRACE, lambda: self._report(subject))
+
+    def output_ended(self, subject: Task) -> None:
+        """(2) The last output has ended, perhaps long before the process."""
+        if subject.exit is not None:
+            self.loop.soon(lambda: self._report(subject))
+
+    def _report(self, subject: Task) -> None:
+        """(3)"""
+        if subject.reported or subject.exit is None:
+            return
+        subject.reported = True
+        if subject.exit.oom_killed:
+            self.engine.event({"event": "oom", **subject.names()})
+        told = self.engine.event({"event": "exited", **subject.names(), **subject.exit.document()})
+        self.loop.soon(lambda: self._let_go(subject))
+        if told:
+            self.loop.after(GRACE, subject.streams.release)  # (5)
+        else:
+            self.loop.soon(subject.streams.close)
+
+    def _let_go(self, subject: Task) -> None:
+        """(4)"""
+        subject.close("mount_namespace")
+        if not subject.exec_id:
+            self.remove_cgroup(subject.cgroup)
+
+    def _clean(self, path: str) -> None:
+        attempts = self._cleaning.pop(path, 0)
+        if not attempts:
+            return  # taken over by a new start of the same container, or given up
+        group = Group(self.hierarchy, path)
+        if not _kill(group):
+            try:
+                group.delete()
+            except OSError:
+                pass
+            else:
+                return
+        if attempts == 1:
+            note(f"cgroup {path} could not be removed")
+            return
+        self._cleaning[path] = attempts - 1
+        self.loop.after(_CLEAN_PAUSE, lambda: self._clean(path))
+
+    def remove_cgroup(self, path: str) -> None:
+        """Empty and remove a group, in the background."""
+        if path:
+            self._cleaning[path] = _CLEAN_ATTEMPTS
+            self._clean(path)
+
+    def claim_cgroup(self, path: str) -> None:
+        """A start wants this group: whatever is left of the one before goes now."""
+        if self._cleaning.pop(path, 0):
+            group = Group(self.hierarchy, path)
+            group.kill()
+            group.delete()
+
+    # -- the engine --------------------------------------------------------------------------------------------
+
+    def acknowledge(self, subject: Task) -> None:
+        """(6) (7)"""
+        self.forget(subject)
+        if not subject.exec_id:
+            for other in [other for other in self.tasks.values() if other.id == subject.id and other.reported]:
+                self.forget(other)
+
+    def forget(self, subject: Task) -> None:
+        """Give back everything the task had. Not for one that runs."""
+        self.tasks.pop(subject.key, None)
+        if subject.pidfd >= 0:
+            self.loop.remove(subject.pidfd)
+        subject.close("pidfd")
+        subject.close("mount_namespace")
+        subject.streams.close()
+        task.discard(self.state_directory, subject)
+
+    def detached(self, subject: Task) -> None:
+        """A client typed its detach keys."""
+        self.engine.event({"event": "detached", **subject.names()})
+
+    def engine_left(self) -> None:
+        """Nobody will acknowledge soon: (6) for those that wait for it."""
+        for subject in self.tasks.values():
+            if subject.reported:
+                subject.streams.close()
+
+
+def _kill(group: Group) -> int:
+    """SIGKILL to all in the group; how many there were."""
+    pids = group.pids()
+    for pid in pids:
+        try:
+            os.kill(pid, _SIGKILL)
+        except ProcessLookupError:
+            pass
+    return len(pids)

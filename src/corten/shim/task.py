@@ -1,0 +1,135 @@
+"""A running container's first process, or an exec in it: what the supervisor's table holds.
+
+About 2 kB each with its streams, so no field is here that the state file can keep. Refuses to know the engine.
+
+    <exec-root>/shim/<id>.json             a container: what the next shim needs should this one die
+    <exec-root>/shim/<id>.<exec-id>.json   an exec
+"""
+
+from __future__ import annotations
+
+import json
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Protocol
+
+    from corten.shim.exits import Exit
+    from corten.shim.stdio import Streams
+
+    class Owner(Protocol):
+        """The supervisor, seen from a task."""
+
+        def process_ended(self, task: Task) -> None: ...
+        def output_ended(self, task: Task) -> None: ...
+        def detached(self, task: Task) -> None: ...
+
+
+class Task:
+    """``exec_id`` is "" for a container. ``exit`` is set once known, ``reported`` once the engine may know it."""
+
+    __slots__ = (
+        "cgroup",
+        "exec_id",
+        "exit",
+        "id",
+        "mount_namespace",
+        "owner",
+        "pid",
+        "pidfd",
+        "private_pids",
+        "reported",
+        "start_ticks",
+        "started_at",
+        "starting",
+        "streams",
+    )
+
+    streams: Streams
+
+    def __init__(self, owner: Owner, container_id: str, exec_id: str, cgroup: str, *, private_pids: bool) -> None:
+        self.owner = owner
+        self.id = container_id
+        self.exec_id = exec_id
+        self.cgroup = cgroup
+        self.private_pids = private_pids
+        self.pid = 0
+        self.pidfd = -1
+        self.mount_namespace = -1
+        self.started_at = 0
+        self.start_ticks = 0
+        self.starting = True
+        self.exit: Exit | None = None
+        self.reported = False
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Its place in the table."""
+        return self.id, self.exec_id
+
+    def names(self) -> dict[str, str]:
+        """The fields by which messages name it."""
+        return {"id": self.id, "exec_id": self.exec_id} if self.exec_id else {"id": self.id}
+
+    def ready(self, events: int) -> None:
+        """The pidfd is readable: the process is dead."""
+        self.owner.process_ended(self)
+
+    def output_ended(self) -> None:
+        """Called by the streams."""
+        self.owner.output_ended(self)
+
+    def detached(self) -> None:
+        """Called by the streams."""
+        self.owner.detached(self)
+
+    def document(self) -> dict[str, Any]:
+        """The task as messages and the state file have it."""
+        document: dict[str, Any] = {
+            **self.names(),
+            "pid": self.pid,
+            "started_at": self.started_at,
+            "start_ticks": self.start_ticks,
+            "terminal": self.streams.terminal,
+            "open_stdin": self.streams.takes_input,
+            "stdin_once": self.streams.stdin_once,
+            "cgroup": self.cgroup,
+            "private_pids": self.private_pids,
+            "starting": self.starting,
+        }
+        if self.exit is not None and self.reported:
+            document["exit"] = self.exit.document()
+        return document
+
+    def close(self, descriptor: str) -> None:
+        """Close ``pidfd`` or ``mount_namespace`` if it is open."""
+        number = getattr(self, descriptor)
+        if number >= 0:
+            os.close(number)
+            setattr(self, descriptor, -1)
+
+
+def file_name(task: Task) -> str:
+    """The state file below its directory; ids are the engine's and hold no separator (checked when they arrive)."""
+    return f"{task.id}.{task.exec_id}.json" if task.exec_id else f"{task.id}.json"
+
+
+def save(directory: str, task: Task, log: dict[str, Any] | None) -> None:
+    """Write the state file: temporary name, then rename. It lies on a tmpfs and need not survive the machine."""
+    path = f"{directory}/{file_name(task)}"
+    data = json.dumps({**task.document(), "log": log}).encode()
+    descriptor = os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(descriptor, data)
+    finally:
+        os.close(descriptor)
+    os.rename(f"{path}.new", path)
+
+
+def discard(directory: str, task: Task) -> None:
+    """Remove the state file, if it was written."""
+    try:
+        os.unlink(f"{directory}/{file_name(task)}")
+    except FileNotFoundError:
+        pass

@@ -1,0 +1,318 @@
+"""Births: a container's first process, an exec in one.
+
+ (1) the log and the streams, with the clients that wait already: they lose nothing
+ (2) the cgroup with its limits
+ (3) the pipes
+ (4) clone3, through :mod:`corten.runtime.container`; the child goes on by itself
+ (5) the child's ends are closed here
+ (6) the loop watches the child's channel: its terminal, its warnings, its error, or the EOF that means execve
+ (7) the state file, then the answer with copies of our descriptors
+
+Between (5) and (7) the loop serves everybody else. A birth that fails leaves nothing: the child is reaped and the
+cgroup removed before the answer.
+"""
+
+from __future__ import annotations
+
+import binascii
+import json
+import os
+import time
+
+from corten import errors
+from corten.cgroup.group import Group
+from corten.linux import process, procfs
+from corten.logs.json_file import Writer
+from corten.runtime import container, sync
+from corten.shim import task
+from corten.shim.exits import Exit
+from corten.shim.stdio import Streams
+from corten.shim.task import Task
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any, Final, Protocol
+
+    from corten.shim.supervisor import Supervisor
+
+    class Reply(Protocol):
+        """How the one who asked is answered."""
+
+        def succeed(self, document: dict[str, Any], fds: Sequence[int] = ()) -> bool:
+            """Send ``ok``; False when who asked is gone."""
+
+        def fail(self, error: BaseException) -> bool:
+            """Send ``error``; False when who asked is gone."""
+
+
+_SIGKILL: Final = 9
+_FAILED_START: Final = 128
+
+
+class Pipes:
+    """Both ends of a new process's standard streams; -1 where there is none."""
+
+    __slots__ = ("_theirs", "ours", "theirs")
+
+    def __init__(self, *, terminal: bool, stdin: bool, discard: bool) -> None:
+        self.ours = {"stdin": -1, "stdout": -1, "stderr": -1}
+        self.theirs = [-1, -1, -1]
+        if terminal:
+            return
+        if stdin:
+            self.theirs[0], self.ours["stdin"] = os.pipe2(os.O_CLOEXEC)
+        else:
+            self.theirs[0] = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        for number, name in ((1, "stdout"), (2, "stderr")):
+            if discard:
+                self.theirs[number] = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+            else:
+                self.ours[name], self.theirs[number] = os.pipe2(os.O_CLOEXEC)
+
+    def close_theirs(self) -> None:
+        """After the clone."""
+        _close(self.theirs)
+        self.theirs = [-1, -1, -1]
+
+    def close(self) -> None:
+        """When there was no clone."""
+        self.close_theirs()
+        _close(self.ours.values())
+        self.ours = dict.fromkeys(self.ours, -1)
+
+
+class Birth:
+    """One process on its way from clone3 to execve: the handler of its channel."""
+
+    __slots__ = ("_console", "_error", "_log", "_pipes", "_reply", "_supervisor", "_sync", "_task", "_warnings")
+
+    def __init__(self, supervisor: Supervisor, subject: Task, reply: Reply, pipes: Pipes, log: dict[str, Any] | None,
+                 warnings: list[str]) -> None:  # fmt: skip
+        self._supervisor = supervisor
+        self._task = subject
+        self._reply = reply
+        self._pipes = pipes
+        self._log = log
+        self._warnings = warnings
+        self._console = -1
+        self._sync = -1
+        self._error: errors.CortenError | None = None
+
+    def begin(self, started: container.Started) -> None:
+        """(5) (6)"""
+        self._pipes.close_theirs()
+        self._task.pid, self._task.pidfd = started.pid, started.pidfd
+        self._task.mount_namespace = started.mntns
+        self._sync = started.sync
+        os.set_blocking(started.sync, False)
+        self._supervisor.tasks[self._task.key] = self._task
+        self._supervisor.loop.add(started.sync, self)
+
+    def ready(self, events: int) -> None:
+        """Called by the loop: the child says something, or has said everything, or (when it failed) is dead."""
+        if self._sync < 0:
+            self._buried()
+            return
+        try:
+            message, fds = sync.receive(self._sync)
+        except BlockingIOError:
+            return
+        if message is None:
+            self._supervisor.loop.remove(self._sync)
+            os.close(self._sync)
+            self._sync = -1
+            if self._error is None:
+                self._born()
+            else:
+                self._failed()
+        else:
+            self._note(message, fds)
+
+    def _note(self, message: dict[str, Any], fds: list[int]) -> None:
+        if "error" in message:
+            self._error = error_of(message["error"])
+        elif "console" in message and fds:
+            self._console = fds.pop()
+        elif "warning" in message:
+            self._warnings.append(str(message["warning"]))
+        _close(fds)
+
+    def _born(self) -> None:
+        """(7)"""
+        subject, supervisor = self._task, self._supervisor
+        subject.started_at = time.time_ns()
+        try:
+            subject.start_ticks = procfs.start_ticks(subject.pid)
+        except OSError:
+            subject.start_ticks = 0  # cannot be: a zombie has its line until we reap it
+        subject.streams.open(console=self._console, **self._pipes.ours)
+        supervisor.watch(subject)
+        try:
+            task.save(supervisor.state_directory, subject, self._log)
+        except OSError as error:  # it costs the adoption by another shim, not the container
+            self._warnings.append(f"the container's state could not be saved: {(error.strerror or '').lower()}")
+        facts = {name: getattr(subject, name) for name in ("pid", "started_at", "start_ticks")}
+        ours = {"pidfd": subject.pidfd, **subject.streams.descriptors()}
+        answer = {**facts, "warnings": self._warnings, "roles": list(ours)}
+        if not self._reply.succeed(answer, list(ours.values())):
+            supervisor.engine.event({"event": "started", **subject.names(), **facts})
+
+    def _failed(self) -> None:
+        """The child said why and ends itself; it is reaped before anybody hears of it."""
+        try:
+            process.pidfd_send_signal(self._task.pidfd, _SIGKILL)
+        except ProcessLookupError:
+            pass
+        self._supervisor.loop.add(self._task.pidfd, self)
+
+    def _buried(self) -> None:
+        subject, supervisor = self._task, self._supervisor
+        supervisor.loop.remove(subject.pidfd)
+        try:
+            process.wait_exit(subject.pidfd, block=False)
+        except ChildProcessError:
+            pass
+        _close([self._console])
+        self._pipes.close()
+        error = self._error or errors.RuntimeFailure("the first process ended before its program began")
+        supervisor.forget(subject)
+        if not subject.exec_id:
+            supervisor.remove_cgroup(subject.cgroup)
+        if not self._reply.fail(error):
+            gone = Exit(getattr(error, "exit_code", _FAILED_START), 0, time.time_ns())
+            supervisor.engine.event(
+                {"event": "exited", **subject.names(), **gone.document(), "error": document_of(error)}
+            )
+
+
+def start(supervisor: Supervisor, message: dict[str, Any], fds: dict[str, list[int]], reply: Reply) -> None:
+    """Begin a container. Clients' sockets are taken out of ``fds``, the rest is the caller's. Raises CortenError."""
+    spec = message["spec"]
+    terminal, stdin = bool(message.get("terminal")), bool(message.get("open_stdin"))
+    spec["process"]["terminal"] = terminal
+    if spec.get("hooks"):
+        raise errors.NotSupported("hooks are not supported for containers of the engine")
+    group = message["cgroup"]
+    subject = Task(supervisor, message["id"], "", group["path"], private_pids=_has_private_pids(spec))
+    log = _open_log(message.get("log"))  # (1)
+    subject.streams = Streams(
+        supervisor.loop, subject, log, is_terminal=terminal, takes_input=stdin, stdin_once=bool(message.get("stdin_once"))
+    )
+    pipes = None
+    try:
+        _attach(subject, message, fds)
+        seccomp = _read(fds)
+        supervisor.claim_cgroup(group["path"])
+        made = Group.create(supervisor.hierarchy, group["path"], group.get("resources") or {})  # (2)
+        pipes = Pipes(terminal=terminal, stdin=stdin, discard=False)  # (3)
+        birth = Birth(supervisor, subject, reply, pipes, message.get("log"), made.warnings)
+        request = container.StartRequest(
+            id=message["id"], spec=spec, rootfs=message.get("rootfs") or [],
+            stdin=pipes.theirs[0], stdout=pipes.theirs[1], stderr=pipes.theirs[2],
+            netns=fds["netns"][0] if fds.get("netns") else None, seccomp=seccomp,
+            init=bool(message.get("init")), bundle="", hold_start=None, cgroup=made,
+        )  # fmt: skip
+        birth.begin(container.start(request))  # (4)
+    except BaseException as error:
+        subject.streams.close()
+        if pipes is not None:
+            pipes.close()
+        supervisor.remove_cgroup(group["path"])
+        raise _told(error) from error
+
+
+def run_in(supervisor: Supervisor, target: Task, message: dict[str, Any], fds: dict[str, list[int]],
+           reply: Reply) -> None:  # fmt: skip
+    """Begin an exec in ``target``; descriptors as for :func:`start`. Raises CortenError."""
+    terminal, stdin = bool(message.get("terminal")), bool(message.get("open_stdin"))
+    subject = Task(supervisor, target.id, message["exec_id"], target.cgroup, private_pids=True)
+    subject.streams = Streams(
+        supervisor.loop, subject, None, is_terminal=terminal, takes_input=stdin, stdin_once=True
+    )
+    pipes = None
+    try:
+        _attach(subject, message, fds)
+        seccomp = _read(fds)
+        pipes = Pipes(terminal=terminal, stdin=stdin, discard=bool(message.get("detach")))
+        birth = Birth(supervisor, subject, reply, pipes, None, [])
+        request = container.ExecRequest(
+            pid=target.pid, pidfd=target.pidfd, process={**message["process"], "terminal": terminal},
+            stdin=pipes.theirs[0], stdout=pipes.theirs[1], stderr=pipes.theirs[2],
+            cgroup=Group(supervisor.hierarchy, target.cgroup), seccomp=seccomp,
+        )  # fmt: skip
+        birth.begin(container.exec_in(request))
+    except BaseException as error:
+        subject.streams.close()
+        if pipes is not None:
+            pipes.close()
+        raise _told(error) from error
+
+
+def _attach(subject: Task, message: dict[str, Any], fds: dict[str, list[int]]) -> None:
+    sockets = fds.get("attach", [])
+    wanted = message.get("attach") or []
+    if len(sockets) != len(wanted):
+        raise errors.InvalidArgument(f"attach: {len(wanted)} clients with {len(sockets)} sockets")
+    for options in wanted:
+        early = binascii.a2b_base64(options.get("prefix") or "")
+        subject.streams.attach(sockets.pop(0), options, early)
+
+
+def _open_log(options: dict[str, Any] | None) -> Writer | None:
+    driver = (options or {}).get("driver", "none")
+    if options is None or driver == "none":
+        return None
+    if driver != "json-file":
+        raise errors.NotSupported(f"log driver {driver} is not supported yet")
+    attributes = json.dumps(options["attributes"]).encode() if options.get("attributes") else b""
+    return Writer(options["path"], max_size=options["max_size"], max_file=options["max_file"], attributes=attributes)
+
+
+def reopen_log(options: dict[str, Any] | None) -> Writer | None:
+    """The log of a container that is adopted, None when it cannot be opened: that must not cost the container."""
+    try:
+        return _open_log(options)
+    except (OSError, errors.CortenError, KeyError):
+        return None
+
+
+def _read(fds: dict[str, list[int]]) -> bytes:
+    """The seccomp program, from the beginning of its file (the offset may be shared with others)."""
+    for descriptor in fds.get("seccomp", ()):
+        return os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+    return b""
+
+
+def _has_private_pids(spec: dict[str, Any]) -> bool:
+    namespaces = (spec.get("linux") or {}).get("namespaces") or ()
+    return any(entry.get("type") == "pid" and not entry.get("path") for entry in namespaces)
+
+
+def error_of(document: dict[str, str]) -> errors.CortenError:
+    """The exception of ``{"kind", "text"}``; an unknown kind is a RuntimeFailure."""
+    kind = getattr(errors, document.get("kind", ""), None)
+    known = isinstance(kind, type) and issubclass(kind, errors.CortenError) and kind.__init__ is Exception.__init__
+    return kind(document.get("text", "")) if known else errors.RuntimeFailure(document.get("text", ""))  # type: ignore[misc]
+
+
+def document_of(error: BaseException) -> dict[str, str]:
+    """``{"kind", "text"}`` of an exception."""
+    kind = type(error).__name__ if isinstance(error, errors.CortenError) else "RuntimeFailure"
+    return {"kind": kind, "text": str(error)}
+
+
+def _told(error: BaseException) -> errors.CortenError:
+    """As an error a user reads."""
+    if isinstance(error, errors.CortenError):
+        return error
+    if isinstance(error, OSError):
+        where = f" {error.filename}" if error.filename else ""
+        return errors.RuntimeFailure(f"{(error.strerror or str(error)).lower()}{where}")
+    return errors.RuntimeFailure(f"{type(error).__name__}: {error}")
+
+
+def _close(descriptors: Sequence[int] | Any) -> None:
+    for descriptor in descriptors:
+        if descriptor >= 0:
+            os.close(descriptor)
