@@ -151,6 +151,13 @@ class Group:
         """Undo :meth:`freeze`."""
         self._set_frozen(frozen=False)
 
+    def is_frozen(self) -> bool:
+        """Whether :meth:`freeze` is in force."""
+        if self.hierarchy.version == 2:
+            return "frozen 1" in read(f"{self._directories[0]}/cgroup.events").splitlines()
+        directory = self.directory("freezer")
+        return bool(directory) and read(f"{directory}/freezer.state").strip() in ("FROZEN", "FREEZING")
+
     def oom_count(self) -> int:
         """How many processes of the group the kernel killed for want of memory."""
         file = "memory.events" if self.hierarchy.version == 2 else "memory.oom_control"

@@ -62,7 +62,7 @@ class _Comparison(ctypes.Structure):
     _fields_ = (("arg", ctypes.c_uint), ("op", ctypes.c_int), ("a", ctypes.c_uint64), ("b", ctypes.c_uint64))
 
 
-class UnsupportedProfile(ValueError):
+class UnsupportedProfileError(ValueError):
     """The profile uses an action, operator or architecture this compiler does not know; the text names it."""
 
 
@@ -88,14 +88,14 @@ def compile_profile(profile: dict[str, Any]) -> bytes:
     """An OCI ``linux.seccomp`` document as an array of ``struct sock_filter``, optimised as a binary tree.
 
     Calls the running libseccomp has no name for are skipped; calls newer than every call the profile names answer
-    ENOSYS, so that programs fall back instead of failing with EPERM. Raises :class:`UnsupportedProfile`, or OSError
+    ENOSYS, so that programs fall back instead of failing with EPERM. Raises :class:`UnsupportedProfileError`, or OSError
     when libseccomp is missing.
     """
     library = _load()
     default = _action(profile["defaultAction"], profile.get("defaultErrnoRet"))
     context = library.seccomp_init(default)
     if not context:
-        raise UnsupportedProfile("libseccomp refused the default action")
+        raise UnsupportedProfileError("libseccomp refused the default action")
     try:
         library.seccomp_attr_set(context, _CTL_OPTIMIZE, 2)
         library.seccomp_attr_set(context, _CTL_NNP, 0)
@@ -113,7 +113,7 @@ def _action(name: str, errno_ret: int | None) -> int:
     try:
         value = _ACTIONS[name]
     except KeyError:
-        raise UnsupportedProfile(f"seccomp action {name} is not supported") from None
+        raise UnsupportedProfileError(f"seccomp action {name} is not supported") from None
     if name in _WITH_DATA:
         value |= _EPERM if errno_ret is None else errno_ret & 0xFFFF
     return value
@@ -123,7 +123,7 @@ def _add_architectures(library: ctypes.CDLL, context: int, names: Sequence[str])
     for name in names:
         token = library.seccomp_arch_resolve_name(name.removeprefix("SCMP_ARCH_").lower().encode())
         if not token:
-            raise UnsupportedProfile(f"seccomp architecture {name} is not supported")
+            raise UnsupportedProfileError(f"seccomp architecture {name} is not supported")
         if token != library.seccomp_arch_native():
             library.seccomp_arch_add(context, token)
 
@@ -145,7 +145,7 @@ def _add_rule(library: ctypes.CDLL, context: int, rule: dict[str, Any], default:
             array = (_Comparison * len(comparisons))(*comparisons)
             result = library.seccomp_rule_add_array(context, action, number, len(comparisons), array)
             if result and number >= 0:
-                raise UnsupportedProfile(f"libseccomp refused the rule for {name}: {os.strerror(-result)}")
+                raise UnsupportedProfileError(f"libseccomp refused the rule for {name}: {os.strerror(-result)}")
     return newest
 
 
@@ -155,7 +155,7 @@ def _comparisons(arguments: Sequence[dict[str, Any]]) -> list[list[_Comparison]]
     for argument in arguments:
         operator = argument["op"]
         if operator not in _OPERATORS:
-            raise UnsupportedProfile(f"seccomp operator {operator} is not supported")
+            raise UnsupportedProfileError(f"seccomp operator {operator} is not supported")
         made.append(
             _Comparison(argument["index"], _OPERATORS[operator], argument["value"], argument.get("valueTwo") or 0)
         )
@@ -168,7 +168,7 @@ def _export(library: ctypes.CDLL, context: int) -> bytes:
     fd = os.memfd_create("seccomp", os.MFD_CLOEXEC)
     try:
         if library.seccomp_export_bpf(context, fd):
-            raise UnsupportedProfile("libseccomp could not export the program")
+            raise UnsupportedProfileError("libseccomp could not export the program")
         return os.pread(fd, os.fstat(fd).st_size, 0)
     finally:
         os.close(fd)
@@ -193,12 +193,24 @@ def _answer_enosys_beyond(newest: int, default: int) -> bytes:
     return b"".join(struct.pack("=HBBI", *instruction) for instruction in instructions)
 
 
+class _Version(ctypes.Structure):
+    _fields_ = (("major", ctypes.c_uint), ("minor", ctypes.c_uint), ("micro", ctypes.c_uint))
+
+
+def library_version() -> str:
+    """The libseccomp in use, as "2.5.4"; OSError when there is none."""
+    library = ctypes.CDLL("libseccomp.so.2")
+    library.seccomp_version.restype = ctypes.POINTER(_Version)
+    found = library.seccomp_version().contents
+    return f"{found.major}.{found.minor}.{found.micro}"
+
+
 def filter_flags(names: Sequence[str]) -> int:
     """OCI ``linux.seccomp.flags`` as bits of seccomp(2)."""
     value = 0
     for name in names:
         if name not in _FLAGS:
-            raise UnsupportedProfile(f"seccomp flag {name} is not supported")
+            raise UnsupportedProfileError(f"seccomp flag {name} is not supported")
         value |= _FLAGS[name]
     return value
 

@@ -68,7 +68,7 @@ def _compile(request: StartRequest) -> None:
         request.seccomp_flags = seccomp.filter_flags(profile.get("flags") or ())
         if not request.seccomp:
             request.seccomp = seccomp.compile_profile(profile)
-    except (seccomp.UnsupportedProfile, OSError) as error:
+    except (seccomp.UnsupportedProfileError, OSError) as error:
         raise RuntimeFailure(f"linux.seccomp: {error}") from None
 
 
@@ -97,6 +97,7 @@ def _clone(flags: int, group: Group | None, pid_namespace: int) -> tuple[int, in
     """
     directory = group.open_unified() if group is not None else -1
     own = -1
+    pid = -1
     try:
         if pid_namespace >= 0:
             own = os.open(_OWN_PIDNS, os.O_RDONLY | os.O_CLOEXEC)
@@ -104,7 +105,7 @@ def _clone(flags: int, group: Group | None, pid_namespace: int) -> tuple[int, in
         try:
             pid, pidfd = namespace.clone3(flags, cgroup=directory)
         finally:
-            if own >= 0:
+            if own >= 0 and pid != 0:  # the child itself cannot go back, nor need it
                 namespace.setns(own, namespace.CLONE_NEWPID)
     except OSError as error:
         raise RuntimeFailure(f"unable to start container process: {str(error.strerror).lower()}") from None

@@ -36,7 +36,7 @@ def main(request: ExecRequest, channel: int) -> NoReturn:
     """Run steps (1) to (6) in the cloned process; ends it in any case, after reporting what went wrong."""
     try:
         _run(request, channel)
-    except BaseException as error:  # noqa: BLE001  this process must not return into its parent's stack
+    except BaseException as error:
         finish.report(channel, error)
     finally:
         os._exit(_EXIT_FAILED)

@@ -44,7 +44,7 @@ def main(request: StartRequest, channel: int, joined: dict[str, int]) -> NoRetur
     """
     try:
         _run(request, channel, joined)
-    except BaseException as error:  # noqa: BLE001  this process must not return into its parent's stack
+    except BaseException as error:
         finish.report(channel, error)
     finally:
         os._exit(_EXIT_FAILED)

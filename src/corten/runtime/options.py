@@ -101,3 +101,9 @@ def propagation(name: str) -> int:
     if name not in _PROPAGATION:
         raise InvalidArgument(f"linux.rootfsPropagation: unknown value {name!r}")
     return _PROPAGATION[name]
+
+
+def names() -> list[str]:
+    """Every option this table knows, for the features document."""
+    recursive = [f"r{option}" for option in _ATTRIBUTES]
+    return sorted({*_ATTRIBUTES, *recursive, *_PROPAGATION, *_SUPERBLOCK, *_IGNORED, "bind", "rbind", "tmpcopyup"})

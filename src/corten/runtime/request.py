@@ -57,7 +57,7 @@ class StartRequest:
 
     FLAGS = NAMESPACE_FLAGS
 
-    def __init__(  # noqa: PLR0913  a value with many fields
+    def __init__(
         self,
         *,
         id: str,  # noqa: A002  the specification's word
