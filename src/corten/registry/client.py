@@ -7,8 +7,12 @@ Source: OCI distribution-spec v1.1, "Pull".
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from types import TracebackType
 from typing import Final, NamedTuple, Self, TypeVar
+
+import aiohttp
+import msgspec
 
 from corten.errors import CortenError, Unauthorized
 from corten.oci.digest import Digest
@@ -19,7 +23,7 @@ from corten.oci.image import (
     OCI_INDEX,
     OCI_MANIFEST,
 )
-from corten.oci.reference import Reference
+from corten.oci.reference import Reference, check_tag
 from corten.registry import failure, retry
 from corten.registry.auth import Credentials
 from corten.registry.endpoint import RegistrySettings, endpoints
@@ -28,11 +32,16 @@ from corten.registry.transport import Request, Transport, chunks, read_limited
 MANIFEST_ACCEPT: Final = f"{OCI_INDEX}, {DOCKER_LIST}, {OCI_MANIFEST}, {DOCKER_MANIFEST}"
 #: A transfer that moved this many bytes since its last failure starts counting failures anew.
 PROGRESS_BYTES: Final = 1 << 20
+MAX_PAGES: Final = 1000
 
 T = TypeVar("T")
 
 #: Called with the seconds until the next attempt.
 RetryNotice = Callable[[float], Awaitable[None]]
+
+
+class _Tags(msgspec.Struct):
+    tags: list[str] | None = None
 
 
 class Fetched(NamedTuple):
@@ -107,6 +116,25 @@ class Registry:
             digest = response.headers.get("Docker-Content-Digest", "")
             return Fetched(response.content_type, Digest(digest), b"") if digest else await self.manifest(reference)
 
+    async def tags(self, reference: Reference) -> list[str]:
+        """Every tag of a repository, page by page (distribution-spec, "Listing Tags")."""
+        path = f"/v2/{reference.path}/tags/list"
+        found: list[str] = []
+        for _ in range(MAX_PAGES):
+            request = Request("GET", path, (f"repository:{reference.path}:pull",))
+            try:
+                response = await self._with_fallback(partial(_send, request))
+            except CortenError as exc:
+                raise failure.for_pull(exc, reference.familiar_name(), reference.familiar()) from exc
+            async with response:
+                page = msgspec.json.decode(await read_limited(response, MANIFEST_LIMIT), type=_Tags)
+                found += [check_tag(tag) for tag in page.tags or ()]
+                link = response.links.get("next")
+            if not link:
+                break
+            path = str(link["url"])
+        return found
+
     async def blob(
         self,
         repository: str,
@@ -148,7 +176,7 @@ class Registry:
             "GET", f"/v2/{repository}/blobs/{digest}", (f"repository:{repository}:pull",), headers,
             expect=frozenset({200, 206}), attempts=1,
         )  # fmt: skip
-        response = await self._with_fallback(lambda transport: transport.send(request))
+        response = await self._with_fallback(partial(_send, request))
         async with response:
             skip = position
             if response.status == 206:
@@ -207,6 +235,10 @@ async def login(domain: str, credentials: Credentials, settings: RegistrySetting
             raise Unauthorized(
                 f"login attempt to {transport.endpoint.base}/v2/ failed with status: {failure.status_line(exc.status)}"
             ) from exc
+
+
+def _send(request: Request, transport: Transport) -> Awaitable[aiohttp.ClientResponse]:
+    return transport.send(request)
 
 
 def _manifest_request(method: str, reference: Reference) -> Request:

@@ -73,7 +73,10 @@ class ByteChannel:
             self._filled.notify()
 
     def __iter__(self) -> Iterator[bytes]:
-        """Chunks as they come, in the thread."""
+        """Chunks as they come, in the thread, after what a ``read`` left over."""
+        if self._rest:
+            rest, self._rest = self._rest, b""
+            yield rest
         while chunk := self._next():
             yield chunk
 

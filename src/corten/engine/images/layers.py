@@ -16,15 +16,16 @@ Layers are downloaded and unpacked in any order; only (6) goes from the lowest t
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import Executor
 from contextlib import ExitStack, suppress
-from typing import Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 from weakref import WeakValueDictionary
 
 from corten.engine.images.channel import ByteChannel, ChannelError
-from corten.errors import CorruptData
+from corten.errors import CorruptData, InvalidArgument
 from corten.oci.digest import Digest, chain_ids
+from corten.oci.image import LAYER_TYPES, ImageConfig, Manifest
 from corten.storage.content import CHUNK, ContentStore, Ingest
 from corten.storage.layer.store import LayerStore
 from corten.storage.layer.writer import LayerWriter
@@ -37,6 +38,8 @@ VERIFYING: Final = "Verifying Checksum"
 COMPLETE: Final = "Download complete"
 EXTRACTING: Final = "Extracting"
 INGEST_WAIT: Final = 30.0
+SHORT: Final = 12
+"""Digits of an id that progress shows."""
 
 
 class Layer(NamedTuple):
@@ -261,3 +264,32 @@ def _both(ingest: Ingest, channel: ByteChannel) -> Iterable[bytes]:
     for chunk in channel:
         ingest.write(chunk)  # (3)
         yield chunk
+
+
+def check_layers(manifest: Manifest, config: ImageConfig) -> None:
+    """InvalidArgument when config and manifest do not belong together or hold what cannot be run here."""
+    if config.os and config.os != "linux":
+        raise InvalidArgument(f'image operating system "{config.os}" cannot be used on this platform')
+    for layer in manifest.layers:
+        if layer.media_type not in LAYER_TYPES:
+            raise InvalidArgument(f"invalid manifest: layer media type {layer.media_type} is not supported")
+    if len(manifest.layers) != len(config.rootfs.diff_ids):
+        raise InvalidArgument(
+            f"invalid image: the manifest has {len(manifest.layers)} layers, "
+            f"its config has {len(config.rootfs.diff_ids)} diff_ids"
+        )
+
+
+async def all_or_first_failure(work: Sequence[Coroutine[Any, Any, None]]) -> None:
+    """Run all at once; the first failure cancels the others, waits for their end and is raised."""
+    tasks = [asyncio.create_task(one) for one in work]
+    if not tasks:
+        return
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

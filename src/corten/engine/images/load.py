@@ -18,9 +18,8 @@ import msgspec
 
 from corten.engine.images import bundle
 from corten.engine.images.channel import ByteChannel, ChannelError
-from corten.engine.images.layers import Layer, LayerFetcher, stacked
+from corten.engine.images.layers import SHORT, Layer, LayerFetcher, check_layers, stacked
 from corten.engine.images.parts import ImageParts
-from corten.engine.images.pull import SHORT, check_layers
 from corten.engine.images.record import Blob, ImageRecord, ManifestRecord, ReferenceRecord
 from corten.engine.images.store import Change, ImageStore
 from corten.engine.images.unbundle import StoredLayer, Unbundled, Unbundler

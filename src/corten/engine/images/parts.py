@@ -8,10 +8,12 @@ and then waits for a running sweep; a sweep computes its garbage under the lock,
 """
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from pathlib import Path
+from typing import Final, NamedTuple
 
 from corten.engine.images.layers import Layer
 from corten.engine.images.record import ImageRecord, ManifestRecord
@@ -22,6 +24,8 @@ from corten.oci.digest import Digest, chain_ids
 from corten.oci.image import CONFIG_LIMIT, ImageConfig, decode_config
 from corten.storage.content import ContentStore
 from corten.storage.layer.store import LayerStore
+
+ORPHAN_SECONDS: Final = 24 * 3600.0
 
 
 class Swept(NamedTuple):
@@ -106,6 +110,21 @@ class ImageParts:
             freed = await asyncio.shield(asyncio.to_thread(delete))
         return Swept(doomed, freed)
 
+    async def sweep_orphans(self, *, older_than: float = ORPHAN_SECONDS) -> int:
+        """Delete parts nothing names that are older than ``older_than`` seconds; bytes freed.
+
+        Younger ones stay: they are finished layers of a pull that was interrupted and may be asked for again.
+        """
+
+        def candidates() -> tuple[list[Digest], list[Digest]]:
+            limit = time.time() - older_than
+            chains = [item for item in self._layers.chains() if _mtime(self._layers.root / item.hex) < limit]
+            blobs = [item for item in self._content.walk() if _mtime(self._content.path(item)) < limit]
+            return chains, blobs
+
+        chains, blobs = await asyncio.to_thread(candidates)
+        return (await self.sweep(chains, blobs)).freed
+
     def _delete_layer(self, chain: Digest) -> int:
         """Bytes freed; 0 when it was not here."""
         try:
@@ -117,3 +136,11 @@ class ImageParts:
             return 0
         dispose()
         return size
+
+
+def _mtime(path: Path) -> float:
+    """Seconds since the epoch; the far future for what is gone meanwhile."""
+    try:
+        return path.lstat().st_mtime
+    except FileNotFoundError:
+        return float("inf")

@@ -12,11 +12,11 @@ is spoken to. A pull takes these steps:
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import AsyncIterator, Sequence
+from typing import NamedTuple
 
 from corten.engine.images import layers as states
-from corten.engine.images.layers import Layer, LayerFetcher, stacked
+from corten.engine.images.layers import SHORT, Layer, LayerFetcher, all_or_first_failure, check_layers, stacked
 from corten.engine.images.parts import ImageParts
 from corten.engine.images.record import Blob, ManifestRecord, ReferenceRecord
 from corten.engine.images.store import Change, ImageStore
@@ -26,7 +26,6 @@ from corten.oci import platform as platforms
 from corten.oci.digest import Digest
 from corten.oci.image import (
     CONFIG_LIMIT,
-    LAYER_TYPES,
     ImageConfig,
     Index,
     Manifest,
@@ -37,8 +36,6 @@ from corten.oci.image import (
 from corten.oci.reference import Reference
 from corten.registry.client import Fetched, Registry
 from corten.storage.content import ContentStore
-
-SHORT: Final = 12
 
 
 class _Target(NamedTuple):
@@ -173,35 +170,6 @@ class Puller:
             )
         )
         return newer
-
-
-def check_layers(manifest: Manifest, config: ImageConfig) -> None:
-    """InvalidArgument when config and manifest do not belong together or hold what cannot be run here."""
-    if config.os and config.os != "linux":
-        raise InvalidArgument(f'image operating system "{config.os}" cannot be used on this platform')
-    for layer in manifest.layers:
-        if layer.media_type not in LAYER_TYPES:
-            raise InvalidArgument(f"invalid manifest: layer media type {layer.media_type} is not supported")
-    if len(manifest.layers) != len(config.rootfs.diff_ids):
-        raise InvalidArgument(
-            f"invalid image: the manifest has {len(manifest.layers)} layers, "
-            f"its config has {len(config.rootfs.diff_ids)} diff_ids"
-        )
-
-
-async def all_or_first_failure(work: Sequence[Coroutine[Any, Any, None]]) -> None:
-    """Run all at once; the first failure cancels the others, waits for their end and is raised."""
-    tasks = [asyncio.create_task(one) for one in work]
-    if not tasks:
-        return
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
-        for task in done:
-            task.result()
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _warn_of_platform(reporter: Reporter, reference: Reference, config: ImageConfig, wanted: Platform | None) -> None:

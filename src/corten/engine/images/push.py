@@ -14,8 +14,8 @@ from collections.abc import AsyncIterator
 from typing import BinaryIO, Final, NamedTuple
 
 from corten.engine.images.compress import compressed
+from corten.engine.images.layers import SHORT, all_or_first_failure
 from corten.engine.images.parts import ImageParts
-from corten.engine.images.pull import SHORT, all_or_first_failure
 from corten.engine.images.record import Blob, ImageRecord, ManifestRecord, ReferenceRecord
 from corten.engine.images.store import Change, Found, ImageStore
 from corten.engine.progress import Reporter, message, step, transfer

@@ -9,17 +9,10 @@ from typing import NamedTuple
 
 from corten.engine.images.record import ImageRecord
 from corten.engine.images.store import ImageStore
+from corten.engine.images.usage import ImageUse
 from corten.errors import Conflict
 from corten.oci.digest import Digest
 from corten.oci.reference import Reference
-
-
-class ImageUse(NamedTuple):
-    """A container that was made from an image."""
-
-    container_id: str
-    image_id: str
-    running: bool
 
 
 class Plan(NamedTuple):

@@ -6,9 +6,10 @@ they use.
 
 import re
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection
 from typing import Final
 
+from corten.api.filters import Filters
 from corten.engine.images.record import ImageRecord
 from corten.engine.images.render import seconds
 from corten.engine.images.store import ImageStore
@@ -17,27 +18,22 @@ from corten.oci.reference import Reference
 
 LIST_FILTERS: Final = frozenset(("dangling", "label", "before", "since", "reference", "until"))
 PRUNE_FILTERS: Final = frozenset(("dangling", "label", "label!", "until"))
-_TRUE: Final = frozenset(("true", "1", "t", "True", "TRUE", "T"))
-_FALSE: Final = frozenset(("false", "0", "f", "False", "FALSE", "F"))
 _UNIT: Final = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)")
-
-Filters = Mapping[str, Sequence[str]]
 
 
 class Selection:
     """The filters of one request, checked; ``accepts`` says whether an image is meant."""
 
-    def __init__(self, store: ImageStore, filters: Filters, accepted: Iterable[str]) -> None:
-        check_names(filters, accepted)
+    def __init__(self, store: ImageStore, filters: Filters, accepted: Collection[str]) -> None:
+        filters.check(accepted)
         self._store = store
-        self._labels = list(filters.get("label", ()))
-        self._not_labels = list(filters.get("label!", ()))
-        self._patterns = [match_pattern(text) for text in filters.get("reference", ())]
-        self.dangling = read_bool("dangling", filters.get("dangling", ()))
-        self._before = min((store.find(name).image.created for name in filters.get("before", ())), default=None)
-        self._since = max((store.find(name).image.created for name in filters.get("since", ())), default=None)
-        self._until = min((moment(text) for text in filters.get("until", ())), default=None)
+        self._filters = filters
+        self._patterns = [match_pattern(text) for text in filters.values("reference")]
+        self.dangling = filters.flag("dangling")
+        self._before = min((store.find(name).image.created for name in filters.values("before")), default=None)
+        self._since = max((store.find(name).image.created for name in filters.values("since")), default=None)
+        self._until = min((moment(text) for text in filters.values("until")), default=None)
 
     def accepts(self, image: ImageRecord) -> bool:
         """All filters but ``dangling`` and ``reference``, which depend on names."""
@@ -48,8 +44,9 @@ class Selection:
         if self._until is not None and image.created >= self._until:
             return False
         labels = image.labels or {}
-        return all(_has_label(labels, wanted) for wanted in self._labels) and not any(
-            _has_label(labels, unwanted) for unwanted in self._not_labels
+        unwanted = (Filters({"label": [value]}) for value in self._filters.values("label!"))
+        return self._filters.match_labels("label", labels) and not any(
+            each.match_labels("label", labels) for each in unwanted
         )
 
     def names(self, image: ImageRecord) -> tuple[list[str], list[str]] | None:
@@ -70,24 +67,6 @@ class Selection:
             pattern.match(reference.familiar()) or pattern.match(reference.familiar_name())
             for pattern in self._patterns
         )
-
-
-def check_names(filters: Filters, accepted: Iterable[str]) -> None:
-    """InvalidArgument with Docker's text for a filter nobody knows."""
-    for name in filters:
-        if name not in accepted:
-            raise InvalidArgument(f"invalid filter '{name}'")
-
-
-def read_bool(name: str, values: Sequence[str]) -> bool | None:
-    """A boolean filter; None when it is absent."""
-    if not values:
-        return None
-    if len(values) == 1 and values[0] in _TRUE:
-        return True
-    if len(values) == 1 and values[0] in _FALSE:
-        return False
-    raise InvalidArgument(f"invalid filter '{name}={list(values)}'")
 
 
 def moment(text: str, now: float | None = None) -> float:
@@ -130,8 +109,3 @@ def match_pattern(text: str) -> re.Pattern[str]:
         else:
             result += re.escape(character)
     return re.compile(rf"(?:{result})\Z", re.DOTALL)
-
-
-def _has_label(labels: Mapping[str, str], wanted: str) -> bool:
-    key, equals, value = wanted.partition("=")
-    return key in labels and (not equals or labels[key] == value)

@@ -1,0 +1,72 @@
+"""The image service: every verb of ``/images``, and what the rest of the engine asks of images.
+
+Owns the making and the order of its collaborators, and start-up. Refuses to do anything itself: each verb is a bound
+method of the one collaborator that knows it.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+
+from corten.engine.config import EngineConfig
+from corten.engine.events import EventService
+from corten.engine.images.archives import Archives
+from corten.engine.images.catalog import Catalog, Image
+from corten.engine.images.distribution import Distribution
+from corten.engine.images.importer import Importer
+from corten.engine.images.layers import LayerFetcher
+from corten.engine.images.load import Loader
+from corten.engine.images.parts import ImageParts
+from corten.engine.images.remover import Remover
+from corten.engine.images.store import ImageStore
+from corten.engine.images.usage import ImageUsage
+from corten.storage.content import ContentStore
+from corten.storage.layer.store import LayerStore
+from corten.storage.metadata import Database
+
+__all__ = ["Image", "ImageService"]
+
+#: Threads for layers, loads and imports; each may wait for its bytes, so they are not asyncio's own.
+THREADS = 16
+
+
+class ImageService:
+    """One for the whole engine; made and used on the event loop's thread."""
+
+    def __init__(
+        self, config: EngineConfig, database: Database, content: ContentStore, layers: LayerStore, events: EventService
+    ) -> None:
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="layer")
+        self._store = store = ImageStore(database)
+        usage = ImageUsage()
+        self._parts = parts = ImageParts(store, content, layers)
+        fetcher = LayerFetcher(content, layers, self._pool, downloads=config.max_concurrent_downloads)
+        catalog = Catalog(store, parts, layers, usage)
+        self._remover = remover = Remover(store, parts, usage, events)
+        distribution = Distribution(config, store, content, fetcher, parts, events)
+        archives = Archives(
+            store,
+            content,
+            parts,
+            Loader(store, content, layers, fetcher, parts, self._pool),
+            Importer(store, content, layers, fetcher, parts, self._pool),
+            events,
+        )
+
+        self.list, self.inspect, self.history = catalog.summaries, catalog.inspect, catalog.history
+        self.resolve, self.same, self.size_of = catalog.resolve, catalog.same, catalog.size_of
+        self.descendants = catalog.descendants
+        self.tag, self.remove, self.prune = remover.tag, remover.remove, remover.prune
+        self.pull, self.push, self.login = distribution.pull, distribution.push, distribution.login
+        self.load, self.save, self.import_ = archives.load, archives.save, archives.import_
+        self.in_use, self.release, self.set_running = usage.in_use, usage.release, usage.set_running
+
+    async def startup(self) -> list[str]:
+        """Read the records; what could not be read, in words for the log. Call before :meth:`sweep`."""
+        return self._store.load()
+
+    async def sweep(self) -> int:
+        """Remove what a crash or a forced removal left, once every container is registered; bytes freed."""
+        return (await self._remover.sweep_hidden()).freed + await self._parts.sweep_orphans()
+
+    async def close(self) -> None:
+        """End the worker threads; their work has ended with the requests that asked for it."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
