@@ -88,7 +88,7 @@ class LayerStore:
             self.discard(directory)
             return chain
         _adopt_implied(directory / "fs", lowers, implied)  # (1)
-        layer = Layer(diff_id, parent or "", size, "".join(secrets.choice(_SHORT_ALPHABET) for _ in range(7)))
+        layer = Layer(str(diff_id), str(parent or ""), size, "".join(secrets.choice(_SHORT_ALPHABET) for _ in range(7)))
         write_file(directory / "layer.json", msgspec.json.encode(layer), durable=False)  # (2)
         self._sync()  # (3)
         try:
