@@ -1,0 +1,173 @@
+"""``create``: from a request to a committed record with its files.
+
+ (1) refuse what is wrong or not built            (5) find or make its volumes, copy image content into new ones
+ (2) take the name                                (6) snapshot and directory
+ (3) find the image, merge the configurations     (7) commit the record: from here on it exists
+ (4) fill Docker's defaults in                    (8) tell the image store; event ``create``
+
+Everything before (7) is undone when a later step fails; what a crash leaves is swept at the next start, because no record names it.
+"""
+
+import asyncio
+import os
+import secrets
+import shutil
+import time
+from contextlib import AsyncExitStack
+
+import msgspec
+
+from corten.api.types.container import ContainerConfig, ContainerCreate, ContainerCreateResponse, HostConfig
+from corten.api.types.network import NetworkingConfig
+from corten.engine.config import EngineConfig
+from corten.engine.containers.facts import JOIN, network_request
+from corten.engine.containers.notices import Notices
+from corten.engine.images.service import Image, ImageService
+from corten.engine.mounts import MountPoint, merge_mounts, parse_bind, parse_mount, parse_volumes_from
+from corten.engine.names import check_name, generate_name
+from corten.engine.networks.service import NetworkService
+from corten.engine.record import ContainerRecord
+from corten.engine.roster import Roster, short
+from corten.engine.spec import checks, merge, refusals
+from corten.engine.spec.completion import complete
+from corten.engine.spec.resources import HostLimits, check_resources
+from corten.engine.volumes import VolumeService
+from corten.errors import InvalidArgument
+from corten.logs import driver
+from corten.oci.digest import Digest
+from corten.storage.snapshot import Snapshotter
+from corten.storage.trees import Mount
+
+
+class Creator:
+    """Makes containers."""
+
+    def __init__(
+        self,
+        config: EngineConfig,
+        limits: HostLimits,
+        roster: Roster,
+        images: ImageService,
+        networks: NetworkService,
+        volumes: VolumeService,
+        snapshotter: Snapshotter,
+        notices: Notices,
+    ) -> None:
+        self._config = config
+        self._limits = limits
+        self._roster = roster
+        self._images = images
+        self._networks = networks
+        self._volumes = volumes
+        self._snapshotter = snapshotter
+        self._notices = notices
+
+    async def create(self, body: ContainerCreate, *, name: str, platform: str) -> ContainerCreateResponse:
+        """The new container's id and what the caller should be warned of.
+
+        Raises:
+            CortenError: with Docker's text; nothing is left behind.
+        """
+        client, host = split(body)
+        warnings = self._check(client, host)  # (1)
+        container_id = secrets.token_hex(32)
+        async with AsyncExitStack() as undo:
+            taken = check_name(name) if name else generate_name(self._roster.has_name)
+            self._roster.reserve_name(taken, container_id)  # (2)
+            undo.callback(self._roster.free_name, taken, container_id)
+            image = await self._images.resolve(client.Image, platform=platform)  # (3)
+            config = merge.merge(client, image.config.config)
+            command = merge.command_line(config)
+            checks.check(config, host)
+            warnings += _image_warnings(client, image)
+            config, host = complete(config, self._with_ids(host), short(container_id), self._config)  # (4)
+            record = ContainerRecord(
+                id=container_id,
+                name=taken,
+                created_ns=time.time_ns(),
+                path=command[0],
+                args=tuple(command[1:]),
+                config=config,
+                host=host,
+                networking=body.NetworkingConfig or NetworkingConfig(),
+                image_id=image.id,
+                chain_id=image.chain_id or "",
+                platform="linux",
+            )
+            self._networks.validate(network_request(record))
+            record, rootfs = await self._make(record, image, undo)  # (5) (6)
+            container = await self._roster.add(record)  # (7)
+            container.rootfs = rootfs
+            undo.pop_all()
+        self._images.in_use(image.id, container_id)  # (8)
+        self._notices.container(container.record, "create")
+        return ContainerCreateResponse(Id=container_id, Warnings=warnings)
+
+    def _check(self, config: ContainerConfig, host: HostConfig) -> list[str]:
+        if not config.Image:
+            raise InvalidArgument("config cannot be empty in order to create a container")
+        refusals.refuse(config, host)
+        checks.check(config, host)
+        warnings = check_resources(host, self._limits)
+        log = host.LogConfig
+        driver.validate(log.Type or self._config.log_driver, log.Config or {})
+        if host.NetworkMode == "host" and host.PortBindings:
+            warnings.append("Published ports are discarded when using host network mode")
+        return warnings
+
+    def _with_ids(self, host: HostConfig) -> HostConfig:
+        """``container:NAME`` becomes ``container:ID``, so that a rename does not break it."""
+        changes = {}
+        for field in ("NetworkMode", "PidMode"):
+            mode = getattr(host, field)
+            if mode.startswith(JOIN):
+                changes[field] = JOIN + self._roster.find(mode.removeprefix(JOIN)).id
+        return msgspec.structs.replace(host, **changes) if changes else host
+
+    async def _make(
+        self, record: ContainerRecord, image: Image, undo: AsyncExitStack
+    ) -> tuple[ContainerRecord, list[Mount]]:
+        """The volumes (5), then the snapshot and directory (6), each with its undoing."""
+        points = self._mounts(record)
+        loop = asyncio.get_running_loop()
+        volumes = await self._volumes.resolve(points, image.chain_id, undo)
+        undo.callback(self._delete_files, record.id)
+        rootfs = await loop.run_in_executor(None, self._make_files, record.id, image.chain_id)
+        return msgspec.structs.replace(record, mounts=volumes), rootfs
+
+    def _make_files(self, container_id: str, chain_id: Digest | None) -> list[Mount]:
+        rootfs = self._snapshotter.prepare(container_id, chain_id)
+        os.makedirs(f"{self._config.container_directory(container_id)}/log", 0o700)
+        return rootfs
+
+    def _delete_files(self, container_id: str) -> None:
+        self._snapshotter.remove(container_id)
+        shutil.rmtree(self._config.container_directory(container_id), ignore_errors=True)
+
+    def _mounts(self, record: ContainerRecord) -> tuple[MountPoint, ...]:
+        host = record.host
+        inherited = []
+        for text in host.VolumesFrom or ():
+            reference, mode = parse_volumes_from(text)
+            for point in self._roster.find(reference).record.mounts:
+                read_only = point.read_only or mode.split(",")[0] == "ro"
+                inherited.append(msgspec.structs.replace(point, read_only=read_only, origin="from", anonymous=False))
+        binds = [parse_bind(text, host.VolumeDriver) for text in host.Binds or ()]
+        mounts = [parse_mount(mount) for mount in host.Mounts or ()]
+        return merge_mounts(inherited, binds, mounts, record.config.Volumes or (), host.Tmpfs or ())
+
+
+def split(body: ContainerCreate) -> tuple[ContainerConfig, HostConfig]:
+    """The request's two halves; a command given as one text is one word, as Docker reads it."""
+    values = {field: getattr(body, field) for field in ContainerConfig.__struct_fields__}
+    for field in ("Cmd", "Entrypoint"):
+        if isinstance(values[field], str):
+            values[field] = [values[field]]
+    return ContainerConfig(**values), body.HostConfig or HostConfig()
+
+
+def _image_warnings(client: ContainerConfig, image: Image) -> list[str]:
+    check = image.config.config.healthcheck
+    if check is None or not check.test or check.test[0] == "NONE" or client.Healthcheck is not None:
+        return []
+    return ["the image's HEALTHCHECK is not run: health checks are not supported yet"]

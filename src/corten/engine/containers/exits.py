@@ -1,0 +1,116 @@
+"""What follows a first process's end, in order.
+
+ (1) wait until nobody else holds the container     (5) event ``die`` (after ``oom``)
+ (2) commit the exit                                (6) give back the network
+ (3) tell the shim it is known: it forgets the      (7) wake those who wait for the exit
+     container and ends attached clients            (8) AutoRemove: remove it
+ (4) close the kept descriptors
+
+A crash before (2) finds the exit again in the shim's ``hello``; one after it is repaired at the next start of the engine.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import msgspec
+
+from corten.engine.containers.notices import Notices
+from corten.engine.lifecycle import ALIVE
+from corten.engine.networks.service import NetworkService
+from corten.engine.record import UNKNOWN_EXIT
+from corten.engine.roster import Roster
+from corten.engine.shims import Shim
+from corten.engine.tasks import Container
+from corten.errors import CortenError
+
+logger = logging.getLogger(__name__)
+
+_NS: Final = 10**9
+Remover = Callable[[Container], Awaitable[None]]
+
+
+class Exit(msgspec.Struct, frozen=True, kw_only=True):
+    """How a first process ended; ``at_ns`` since the epoch."""
+
+    code: int
+    at_ns: int
+    oom_killed: bool = False
+    unknown: bool = False
+
+    @classmethod
+    def of(cls, fields: dict[str, Any]) -> "Exit":
+        """From the shim's ``exited`` event or its ``hello``."""
+        unknown = bool(fields.get("unknown"))
+        return cls(
+            code=UNKNOWN_EXIT if unknown else int(fields["code"]),
+            at_ns=int(fields.get("at") or time.time_ns()),
+            oom_killed=bool(fields.get("oom_killed")),
+            unknown=unknown,
+        )
+
+    @classmethod
+    def vanished(cls) -> "Exit":
+        """Nobody saw it end."""
+        return cls(code=UNKNOWN_EXIT, at_ns=time.time_ns(), unknown=True)
+
+
+class ExitHandler:
+    """Brings the engine's knowledge up to date when a container's first process is over."""
+
+    def __init__(self, roster: Roster, shim: Shim, networks: NetworkService, notices: Notices, remove: Remover) -> None:
+        self._roster = roster
+        self._shim = shim
+        self._networks = networks
+        self._notices = notices
+        self._remove = remove
+        self._running: set[asyncio.Task[None]] = set()
+
+    def exited(self, container: Container, end: Exit) -> None:
+        """Handle it in the background."""
+        task = asyncio.get_running_loop().create_task(self.handle(container, end))
+        self._running.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: "asyncio.Task[None]") -> None:
+        self._running.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            logger.error("the end of a container was not handled", exc_info=task.exception())
+
+    async def settle(self) -> None:
+        """Wait until every exit known so far is handled."""
+        while self._running:
+            await asyncio.wait(self._running)
+
+    async def handle(self, container: Container, end: Exit) -> None:
+        """The module's list, (1) to (8)."""
+        async with container.lock:  # (1)
+            record = container.record
+            if record.state.status not in ALIVE:
+                self._shim.tell("ack", {"id": record.id})
+                return
+            state = record.state.exited(end.code, end.at_ns, oom_killed=end.oom_killed, unknown=end.unknown)
+            record = msgspec.structs.replace(record, state=state, network=None)
+            await self._roster.update(container, record)  # (2)
+            self._shim.tell("ack", {"id": record.id})  # (3)
+            container.drop_handles()  # (4)
+            seconds = max(0, (end.at_ns - state.started_ns) // _NS)
+            self._notices.container(record, "die", exitCode=str(end.code), execDuration=str(seconds))  # (5)
+            await self._release(record.id)  # (6)
+            container.announce_exit()  # (7)
+        if record.host.AutoRemove and not container.restarting:
+            await self._auto_remove(container)  # (8)
+
+    async def _release(self, container_id: str) -> None:
+        try:
+            await self._networks.release(container_id)
+        except CortenError as exc:
+            logger.warning("the network of container %s was not released: %s", container_id, exc)
+
+    async def _auto_remove(self, container: Container) -> None:
+        try:
+            await self._remove(container)
+        except CortenError as exc:
+            logger.warning("container %s was not removed: %s", container.id, exc)

@@ -1,0 +1,126 @@
+"""What the host and the other containers contribute to a start: namespaces to join, devices, cgroup path, log file.
+
+Reads the engine's configuration and the roster; the document itself is composed by :mod:`corten.engine.spec.document`.
+"""
+
+from typing import Any
+
+from corten.engine import devices
+from corten.engine.config import EngineConfig
+from corten.engine.networks.record import EndpointRecord
+from corten.engine.networks.request import ContainerNetworkRequest
+from corten.engine.record import ContainerRecord
+from corten.engine.roster import Roster
+from corten.engine.spec.document import Facts
+from corten.errors import Conflict
+from corten.logs import driver
+
+JOIN = "container:"
+
+
+class HostFacts:
+    """Answers for one container at a time."""
+
+    def __init__(self, config: EngineConfig, roster: Roster) -> None:
+        self._config = config
+        self._roster = roster
+
+    def network_request(self, record: ContainerRecord) -> ContainerNetworkRequest:
+        """The container's wishes, with a joined container's pid.
+
+        Raises:
+            Conflict: the container whose network it shares does not run.
+        """
+        target = 0
+        mode = record.host.NetworkMode
+        if mode.startswith(JOIN):
+            target = self._running_pid(mode.removeprefix(JOIN), "network namespace")
+        return network_request(record, target)
+
+    def of(self, record: ContainerRecord, endpoint: EndpointRecord) -> Facts:
+        """Everything :func:`corten.engine.spec.document.build` needs to know."""
+        host = record.host
+        nodes, rules = devices.select(host.Devices or (), host.DeviceCgroupRules or (), privileged=host.Privileged)
+        return Facts(
+            cgroup_path=self.cgroup_path(record),
+            private_cgroup_namespace=host.CgroupnsMode == "private",
+            files=self._files(record, endpoint),
+            devices=nodes,
+            device_rules=rules,
+            network=_network_kind(endpoint.mode),
+            pid_path=self._pid_path(host.PidMode),
+        )
+
+    def cgroup_path(self, record: ContainerRecord) -> str:
+        """The container's cgroup below every hierarchy's root."""
+        parent = record.host.CgroupParent
+        return f"/{parent.strip('/')}/{record.id}" if parent else f"{self._config.cgroup_root}/{record.id}"
+
+    def log(self, record: ContainerRecord) -> dict[str, Any]:
+        """The ``log`` field of the shim's ``start``."""
+        log = record.host.LogConfig
+        if log.Type == "none":
+            return {"driver": "none"}
+        size, count = driver.json_file_limits(log.Config or {})
+        return {
+            "driver": "json-file",
+            "path": self.log_path(record),
+            "max_size": size,
+            "max_file": count,
+            "attributes": driver.attributes(
+                log.Config or {}, record.config.Labels or {}, list(record.config.Env or ())
+            ),
+        }
+
+    def log_path(self, record: ContainerRecord) -> str:
+        """The json-file log; empty for ``none``."""
+        if record.host.LogConfig.Type == "none":
+            return ""
+        return f"{self._config.container_directory(record.id)}/log/{record.id}-json.log"
+
+    def _files(self, record: ContainerRecord, endpoint: EndpointRecord) -> dict[str, str]:
+        owner = record.id
+        if endpoint.mode.startswith(JOIN):
+            owner = endpoint.mode.removeprefix(JOIN)
+        directory = self._config.container_directory(owner)
+        return {f"/etc/{name}": f"{directory}/{name}" for name in ("resolv.conf", "hostname", "hosts")}
+
+    def _pid_path(self, mode: str) -> str:
+        if not mode.startswith(JOIN):
+            return ""
+        return f"/proc/{self._running_pid(mode.removeprefix(JOIN), 'PID namespace')}/ns/pid"
+
+    def _running_pid(self, reference: str, what: str) -> int:
+        other = self._roster.find(reference)
+        if not other.record.state.alive:
+            raise Conflict(f"cannot join {what} of a non running container: {reference}")
+        return other.record.state.pid
+
+
+def _network_kind(mode: str) -> str:
+    """What the document must know: ``host``, ``joined`` or ``private`` (a namespace of the container's own)."""
+    if mode == "host":
+        return "host"
+    return "joined" if mode.startswith(JOIN) else "private"
+
+
+def network_request(record: ContainerRecord, target_pid: int = 0) -> ContainerNetworkRequest:
+    """The request of a record; pure."""
+    config, host = record.config, record.host
+    return ContainerNetworkRequest(
+        container_id=record.id,
+        name=record.name,
+        hostname="" if host.NetworkMode.startswith(JOIN) else config.Hostname,
+        domainname=config.Domainname,
+        mode="none" if config.NetworkDisabled else host.NetworkMode,
+        exposed=tuple(config.ExposedPorts or ()),
+        bindings=host.PortBindings or {},
+        publish_all=host.PublishAllPorts,
+        extra_hosts=tuple(host.ExtraHosts or ()),
+        dns=tuple(host.Dns or ()),
+        dns_search=tuple(host.DnsSearch or ()),
+        dns_options=tuple(host.DnsOptions or ()),
+        mac_address=config.MacAddress or "",
+        endpoints=record.networking.EndpointsConfig or {},
+        target_pid=target_pid,
+    )

@@ -1,0 +1,127 @@
+"""``rm``: everything a container owns, then its record.
+
+ (1) nobody else removes it, and it does not run      (4) the snapshot and the container's own directory
+ (2) commit ``removing`` (not for AutoRemove: such    (5) anonymous volumes, when asked for
+     a record is removed at the next start anyway)    (6) the record
+ (3) its execs are forgotten                          (7) event ``destroy``; wake those who wait for the removal
+
+A crash between (2) and (6) is finished at the next start: each step is harmless when already done.
+"""
+
+import asyncio
+import shutil
+from collections.abc import Callable
+
+import msgspec
+
+from corten.engine.config import EngineConfig
+from corten.engine.containers.notices import Notices
+from corten.engine.containers.stop import Stopper
+from corten.engine.images.service import ImageService
+from corten.engine.lifecycle import Event, Status, advance
+from corten.engine.roster import Roster
+from corten.engine.tasks import Container
+from corten.engine.volumes import VolumeService
+from corten.errors import Conflict, CortenError, NoSuchContainer
+from corten.storage.snapshot import Snapshotter
+
+
+class Remover:
+    """Removes containers."""
+
+    def __init__(
+        self,
+        config: EngineConfig,
+        roster: Roster,
+        stopper: Stopper,
+        snapshotter: Snapshotter,
+        volumes: VolumeService,
+        images: ImageService,
+        notices: Notices,
+        forget_execs: Callable[[str], None],
+    ) -> None:
+        self._config = config
+        self._roster = roster
+        self._stopper = stopper
+        self._snapshotter = snapshotter
+        self._volumes = volumes
+        self._images = images
+        self._notices = notices
+        self._forget_execs = forget_execs
+
+    async def remove(self, reference: str, *, force: bool, volumes: bool) -> None:
+        """Remove by reference.
+
+        Raises:
+            Conflict: it runs and ``force`` is not set, or another removal is under way.
+        """
+        container = self._roster.find(reference)
+        if container.removing:
+            raise Conflict(f"removal of container {reference} is already in progress")
+        while container.record.state.alive:
+            if not force:
+                raise Conflict(_still_running(container))
+            await self._stopper.end(container)
+        await self.discard(container, volumes=volumes)
+
+    async def auto_remove(self, container: Container) -> None:
+        """After the exit of a container with AutoRemove; another removal that came first wins."""
+        if not container.removing:
+            await self.discard(container, volumes=True)
+
+    async def discard(self, container: Container, *, volumes: bool) -> None:
+        """The module's list. The container must not run."""
+        if container.removing:
+            raise Conflict(f"removal of container {container.id} is already in progress")
+        container.removing = True  # (1)
+        try:
+            async with container.lock:
+                if self._roster.get(container.id) is not container:
+                    raise NoSuchContainer(container.id)
+                if container.record.state.alive:
+                    raise Conflict(_still_running(container))
+                await self._discard(container, volumes=volumes)
+        finally:
+            container.removing = False
+
+    async def _discard(self, container: Container, *, volumes: bool) -> None:
+        record = container.record
+        status = advance(record.state.status, Event.REMOVE)
+        record = record.with_state(msgspec.structs.replace(record.state, status=status))
+        if record.host.AutoRemove:
+            container.record = record
+        else:
+            await self._roster.update(container, record)  # (2)
+        self._forget_execs(record.id)  # (3)
+        try:
+            await asyncio.get_running_loop().run_in_executor(None, self._delete_files, record.id)  # (4)
+            if volumes:
+                await self._volumes.remove_anonymous(record)  # (5)
+        except (OSError, CortenError) as exc:
+            await self._fail(container, exc)
+            raise CortenError(f"container {record.id}: failed to remove its files: {exc}") from exc
+        self._images.release(record.image_id, record.id)
+        await self._roster.discard(container)  # (6)
+        self._notices.container(record, "destroy")
+        container.announce_removal()  # (7)
+
+    async def _fail(self, container: Container, error: Exception) -> None:
+        record = container.record
+        state = msgspec.structs.replace(record.state, status=advance(Status.REMOVING, Event.FAIL), error=str(error))
+        await self._roster.update(container, record.with_state(state))
+        container.announce_removal(str(error))
+
+    def _delete_files(self, container_id: str) -> None:
+        self._snapshotter.remove(container_id)
+        try:
+            shutil.rmtree(self._config.container_directory(container_id))
+        except FileNotFoundError:
+            return
+
+
+def _still_running(container: Container) -> str:
+    status = container.record.state.status
+    remedy = "and must be unpaused first"
+    if status is Status.PAUSED:
+        return f'cannot remove container "/{container.record.name}": container is paused {remedy}'
+    return f'cannot remove container "/{container.record.name}": container is {status}: stop the container before removing or force remove'

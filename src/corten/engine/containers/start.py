@@ -1,0 +1,153 @@
+"""``start``: from a committed record to a running first process.
+
+ (1) the table allows it                         (6) tell the shim; it answers when the program was exec'd
+ (2) wish for a network, beside (3) and (4)      (7) commit the running state
+ (3) sources of binds exist, volumes are found   (8) keep the descriptors for a shim that may have to take over
+ (4) the seccomp program is in the cache         (9) say so (event ``start``)
+ (5) hosts, hostname, resolv.conf are written
+
+Nothing here syncs a file. A failure before (7) gives back the network, ends the clients that waited attached, and leaves the
+status as it was with the reason in ``State.Error`` and the exit code a shell would give.
+"""
+
+import asyncio
+from contextlib import AsyncExitStack
+from typing import Any, Final
+
+import msgspec
+
+from corten.engine.config import EngineConfig
+from corten.engine.containers.facts import HostFacts
+from corten.engine.containers.notices import Notices
+from corten.engine.lifecycle import Event, advance
+from corten.engine.networks.service import NetworkService, Sandbox
+from corten.engine.profiles import Profiles
+from corten.engine.record import ContainerRecord
+from corten.engine.roster import Roster
+from corten.engine.shims import Shim
+from corten.engine.spec import document
+from corten.engine.tasks import Container
+from corten.engine.volumes import VolumeService
+from corten.errors import CortenError, RuntimeFailure
+from corten.storage.snapshot import Snapshotter
+
+START_FAILED: Final = 128
+_FILES: Final = ("hostname", "hosts", "resolv.conf")
+
+
+class Starter:
+    """Starts containers that their caller holds exclusively."""
+
+    def __init__(
+        self,
+        config: EngineConfig,
+        roster: Roster,
+        shim: Shim,
+        networks: NetworkService,
+        volumes: VolumeService,
+        snapshotter: Snapshotter,
+        profiles: Profiles,
+        facts: HostFacts,
+        notices: Notices,
+    ) -> None:
+        self._config = config
+        self._roster = roster
+        self._shim = shim
+        self._networks = networks
+        self._volumes = volumes
+        self._snapshotter = snapshotter
+        self._profiles = profiles
+        self._facts = facts
+        self._notices = notices
+
+    async def start(self, container: Container) -> None:
+        """Start it; see the module's list.
+
+        Raises:
+            CortenError: why not; the record then says so too.
+        """
+        advance(container.record.state.status, Event.START)  # (1)
+        try:
+            await self._start(container)
+        except CortenError as exc:
+            await self._failed(container, exc)
+            raise
+
+    async def _start(self, container: Container) -> None:
+        record = container.record
+        async with AsyncExitStack() as undo:
+            wish = asyncio.ensure_future(self._networks.attach(self._facts.network_request(record)))  # (2)
+            undo.push_async_callback(self._give_back, record.id, wish)
+            await self._volumes.prepare_sources(record.mounts)  # (3)
+            profile = await self._profiles.descriptor(record.host)  # (4)
+            sandbox = await wish
+            undo.callback(sandbox.close)
+            self._write_files(record, sandbox)  # (5)
+            message = await self._message(container, sandbox)
+            pending = [attachment for attachment in container.take_pending() if not attachment.hung_up()]
+            for attachment in pending:
+                undo.callback(attachment.close)
+            fds, roles = _descriptors(sandbox.netns_fd, profile)
+            message["roles"] = [*roles, *("attach" for _ in pending)]
+            message["attach"] = [attachment.options for attachment in pending]
+            answer, copies = await self._shim.request("start", message, [*fds, *(item.fd for item in pending)])  # (6)
+            await self._started(container, sandbox, answer, copies)
+            undo.pop_all()
+            for close in (sandbox.close, *(attachment.close for attachment in pending)):
+                close()
+        self._notices.container(container.record, "start")  # (9)
+
+    async def _started(self, container: Container, sandbox: Sandbox, answer: dict[str, Any], copies: list[int]) -> None:
+        state = container.record.state.started(answer["pid"], answer["started_at"], answer["start_ticks"])
+        record = msgspec.structs.replace(container.record, state=state, network=sandbox.record)
+        container.keep(
+            dict(zip(answer.get("roles", ()), copies, strict=False))
+        )  # (8) before (7): a failed commit closes them
+        await self._roster.update(container, record)  # (7)
+
+    async def _give_back(self, container_id: str, wish: "asyncio.Future[Sandbox]") -> None:
+        try:
+            await wish
+        except CortenError:
+            return
+        await self._networks.release(container_id)
+
+    async def _failed(self, container: Container, error: CortenError) -> None:
+        for attachment in container.take_pending():
+            attachment.close()
+        code = error.exit_code if isinstance(error, RuntimeFailure) else START_FAILED
+        state = container.record.state.failed(str(error), code)
+        await self._roster.update(container, container.record.with_state(state))
+
+    def _write_files(self, record: ContainerRecord, sandbox: Sandbox) -> None:
+        if sandbox.files is None:
+            return
+        directory = self._config.container_directory(record.id)
+        texts = (sandbox.files.hostname, sandbox.files.hosts, sandbox.files.resolv_conf)
+        for name, text in zip(_FILES, texts, strict=True):
+            with open(f"{directory}/{name}", "w", encoding="utf-8") as file:
+                file.write(text)
+
+    async def _message(self, container: Container, sandbox: Sandbox) -> dict[str, Any]:
+        record = container.record
+        host = record.host
+        if container.rootfs is None:
+            container.rootfs = await asyncio.to_thread(self._snapshotter.mounts, record.id)
+        identity = document.Identity(args=record.command, config=record.config, host=host, mounts=record.mounts)
+        spec = document.build(identity, self._facts.of(record, sandbox.record), self._config)
+        return {
+            "id": record.id,
+            "spec": spec,
+            "rootfs": container.rootfs,
+            "terminal": record.config.Tty,
+            "open_stdin": record.config.OpenStdin,
+            "stdin_once": record.config.StdinOnce,
+            "init": self._config.default_init if host.Init is None else host.Init,
+            "cgroup": {"path": spec["linux"]["cgroupsPath"], "resources": spec["linux"]["resources"]},
+            "log": self._facts.log(record),
+        }
+
+
+def _descriptors(netns: int | None, profile: int | None) -> tuple[list[int], list[str]]:
+    named = [(fd, role) for fd, role in ((netns, "netns"), (profile, "seccomp")) if fd is not None]
+    return [fd for fd, _ in named], [role for _, role in named]

@@ -1,0 +1,115 @@
+"""``stop``, ``kill`` and ``restart``: signals, and how long to wait for their effect.
+
+The container is held while a signal is sent, never while its effect is awaited: the exit itself needs the container.
+"""
+
+import asyncio
+from typing import Final
+
+import msgspec
+
+from corten.engine.containers.notices import Notices
+from corten.engine.lifecycle import Status
+from corten.engine.record import ContainerRecord
+from corten.engine.roster import Roster
+from corten.engine.shims import Shim
+from corten.engine.signals import parse_signal
+from corten.engine.tasks import Container, Exit
+from corten.errors import Conflict, CortenError, NotFound, NotModified
+
+DEFAULT_SIGNAL: Final = "SIGTERM"
+DEFAULT_SECONDS: Final = 10
+SIGKILL: Final = 9
+#: How long a killed process may take to be reported before the engine says so.
+KILL_SECONDS: Final = 10.0
+
+
+class Stopper:
+    """Ends first processes."""
+
+    def __init__(self, roster: Roster, shim: Shim, notices: Notices) -> None:
+        self._roster = roster
+        self._shim = shim
+        self._notices = notices
+
+    async def kill(self, reference: str, text: str) -> None:
+        """Send a signal (``SIGKILL`` when ``text`` is empty) and, for SIGKILL, wait for the end.
+
+        Raises:
+            Conflict: ``cannot kill container: X: container ID is not running``.
+        """
+        number = parse_signal(text) if text else SIGKILL
+        async with self._roster.exclusive(reference) as container:
+            if not container.record.state.alive:
+                raise Conflict(f"cannot kill container: {reference}: container {container.id} is not running")
+            over = container.next_exit()
+            if number in (SIGKILL, _stop_signal(container.record)):
+                await self._remember_stop(container)
+            await self._send(container, number)
+        if number == SIGKILL:
+            await self._await_end(container, over)
+
+    async def stop(self, reference: str, text: str, seconds: int | None) -> None:
+        """Stop signal, then SIGKILL after ``seconds`` (None = the container's own or 10, negative = never).
+
+        Raises:
+            NotModified: it does not run.
+        """
+        wanted = parse_signal(text) if text else 0
+        async with self._roster.exclusive(reference) as container:
+            if not container.record.state.alive:
+                raise NotModified("container is already stopped")
+            over = container.next_exit()
+            await self._remember_stop(container)
+            await self._send(container, wanted or _stop_signal(container.record))
+        await self._wait_or_kill(container, over, _patience(container.record, seconds))
+        self._notices.container(container.record, "stop")
+
+    async def end(self, container: Container) -> None:
+        """SIGKILL and wait, for a forced removal; nothing when it does not run."""
+        async with container.lock:
+            if not container.record.state.alive:
+                return
+            over = container.next_exit()
+            await self._remember_stop(container)
+            await self._send(container, SIGKILL)
+        await self._await_end(container, over)
+
+    async def _wait_or_kill(self, container: Container, over: "asyncio.Future[Exit]", seconds: float | None) -> None:
+        try:
+            await asyncio.wait_for(asyncio.shield(over), seconds)
+        except TimeoutError:
+            await self.end(container)
+
+    async def _await_end(self, container: Container, over: "asyncio.Future[Exit]") -> None:
+        try:
+            await asyncio.wait_for(asyncio.shield(over), KILL_SECONDS)
+        except TimeoutError:
+            raise CortenError(
+                f"container {container.id} was killed and did not end within {KILL_SECONDS:g} s"
+            ) from None
+
+    async def _send(self, container: Container, number: int) -> None:
+        try:
+            await self._shim.request("kill", {"id": container.id, "signal": number})
+        except NotFound:
+            return  # it ended this moment; the report is on its way
+        self._notices.container(container.record, "kill", signal=str(number))
+
+    async def _remember_stop(self, container: Container) -> None:
+        record = container.record
+        if not record.state.stop_requested and record.state.status is not Status.REMOVING:
+            state = msgspec.structs.replace(record.state, stop_requested=True)
+            await self._roster.update(container, record.with_state(state))
+
+
+def _stop_signal(record: ContainerRecord) -> int:
+    return parse_signal(record.config.StopSignal or DEFAULT_SIGNAL)
+
+
+def _patience(record: ContainerRecord, seconds: int | None) -> float | None:
+    """Seconds before SIGKILL; None = for ever."""
+    chosen = seconds if seconds is not None else record.config.StopTimeout
+    if chosen is None:
+        chosen = DEFAULT_SECONDS
+    return None if chosen < 0 else float(chosen)

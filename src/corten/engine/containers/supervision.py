@@ -1,0 +1,119 @@
+"""What the shim tells, brought to the container or exec it is about; and what is told to a new shim.
+
+Owns the mapping from ids to living things. A container the engine does not know is killed and acknowledged: its record was never
+committed, so nobody was told that it exists.
+"""
+
+import logging
+import os
+from typing import Any
+
+from corten.engine.containers.exits import Exit, ExitHandler
+from corten.engine.containers.notices import Notices
+from corten.engine.execs import ExecService
+from corten.engine.roster import Roster
+from corten.engine.shims import Shim, Subject
+from corten.engine.tasks import Container
+from corten.errors import CortenError
+
+logger = logging.getLogger(__name__)
+
+
+class Supervision:
+    """The shim's listener (:class:`corten.engine.shims.Listener`)."""
+
+    def __init__(self, roster: Roster, shim: Shim, execs: ExecService, exits: ExitHandler, notices: Notices) -> None:
+        self._roster = roster
+        self._shim = shim
+        self._execs = execs
+        self._exits = exits
+        self._notices = notices
+
+    def event(self, name: str, fields: dict[str, Any]) -> None:
+        """``exited``, ``started``, ``detached`` or ``oom``."""
+        container = self._roster.get(str(fields.get("id", "")))
+        exec_id = str(fields.get("exec_id") or "")
+        if container is None:
+            if name == "exited" and not exec_id:
+                self._shim.tell("ack", {"id": fields["id"]})
+            return
+        if name == "exited" and exec_id:
+            self._execs.exited(exec_id, int(fields.get("code", 0)), unknown=bool(fields.get("unknown")))
+        elif name == "exited":
+            self._exits.exited(container, Exit.of(fields))
+        elif name == "oom":
+            self._notices.container(container.record, "oom")
+        elif name == "detached":
+            self._notices.container(container.record, "exec_detach" if exec_id else "detach", **_named(exec_id))
+
+    def handover(self, subject: Subject, handles: dict[str, int]) -> None:
+        """Keep copies of a live subject's descriptors."""
+        container_id, exec_id = subject
+        container = self._roster.get(container_id)
+        if exec_id and self._execs.keep(exec_id, handles):
+            return
+        if container is not None and not exec_id:
+            container.keep(handles)
+            return
+        for fd in handles.values():
+            os.close(fd)
+
+    async def revived(self, hello: dict[str, Any]) -> None:
+        """Give a new shim what the lost one supervised; what it cannot take is reported as ended, code unknown."""
+        held = {(container.id, ""): container.handles for container in self._roster if container.record.state.alive}
+        held.update(self._execs.held())
+        adopted = set(await self._shim.adopt(held))
+        for container in self._roster:
+            if container.record.state.alive and (container.id, "") not in adopted:
+                self._exits.exited(container, Exit.vanished())
+        for container_id, exec_id in self._execs.held():
+            if (container_id, exec_id) not in adopted:
+                self._execs.exited(exec_id, 0, unknown=True)
+
+    async def reconcile(self, hello: dict[str, Any]) -> None:
+        """At the engine's start: compare what the shim supervises with what the records say."""
+        known = {str(state["id"]): state for state in hello.get("containers", ())}
+        for container_id, state in known.items():
+            container = self._roster.get(container_id)
+            if container is None:
+                await self._abolish(container_id)
+            else:
+                await self._meet(container, state)
+        for state in hello.get("execs", ()):
+            self._meet_exec(state)
+        if any(container.record.state.alive and container.id not in known for container in self._roster):
+            await self._rescue(known)
+
+    async def _rescue(self, known: dict[str, dict[str, Any]]) -> None:
+        """The shim died while no engine ran: its successor finds what it can in the state files."""
+        adopted = {container_id for container_id, exec_id in await self._shim.adopt({}) if not exec_id}
+        for container in self._roster:
+            if container.record.state.alive and container.id not in known and container.id not in adopted:
+                await self._exits.handle(container, Exit.vanished())
+
+    async def _meet(self, container: Container, state: dict[str, Any]) -> None:
+        """A container both know: started without our knowing, ended without it, or simply running."""
+        record = container.record
+        if not record.state.alive:
+            began = record.state.started(int(state["pid"]), int(state["started_at"]), int(state["start_ticks"]))
+            await self._roster.update(container, record.with_state(began))
+        if state.get("exit"):
+            await self._exits.handle(container, Exit.of(state["exit"]))
+
+    def _meet_exec(self, state: dict[str, Any]) -> None:
+        exec_id, ended = str(state["exec_id"]), state.get("exit")
+        self._execs.adopt(str(state["id"]), exec_id, int(state.get("pid") or 0))
+        if ended:
+            self._execs.exited(exec_id, int(ended.get("code", 0)), unknown=bool(ended.get("unknown")))
+
+    async def _abolish(self, container_id: str) -> None:
+        logger.warning("the shim supervises a container without a record: %s is ended", container_id)
+        try:
+            await self._shim.request("kill", {"id": container_id, "signal": 9})
+        except CortenError as exc:
+            logger.info("container %s: %s", container_id, exc)
+        self._shim.tell("ack", {"id": container_id})
+
+
+def _named(exec_id: str) -> dict[str, str]:
+    return {"execID": exec_id} if exec_id else {}

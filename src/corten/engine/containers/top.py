@@ -1,0 +1,80 @@
+"""``top``: the host's ``ps`` over the host's processes, filtered to those of one container.
+
+The arguments are the client's, as Docker takes them; they reach ``ps`` as separate words, never through a shell, and the container's
+own ``ps`` is never run.
+"""
+
+import asyncio
+from collections.abc import Collection
+from typing import Final
+
+from corten.api.types.container import TopResponse
+from corten.engine.roster import Roster
+from corten.engine.shims import Shim
+from corten.errors import Conflict, CortenError, InvalidArgument
+
+DEFAULT_ARGUMENTS: Final = "-ef"
+
+_SECONDS: Final = 10.0
+
+
+class Top:
+    """Lists the processes of running containers."""
+
+    def __init__(self, roster: Roster, shim: Shim) -> None:
+        self._roster = roster
+        self._shim = shim
+
+    async def top(self, reference: str, ps_args: str) -> TopResponse:
+        """``ps`` columns and rows.
+
+        Raises:
+            Conflict: it does not run.
+            InvalidArgument: arguments without a PID column, or refused by ``ps``.
+        """
+        container = self._roster.find(reference)
+        if not container.record.state.alive:
+            raise Conflict(f"container {container.id} is not running")
+        answer, _ = await self._shim.request("pids", {"id": container.id})
+        words = (ps_args or DEFAULT_ARGUMENTS).split()
+        return select(await _ps(words), {int(pid) for pid in answer["pids"]})
+
+
+async def _ps(words: list[str]) -> str:
+    process = await asyncio.create_subprocess_exec(
+        "ps",
+        *words,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "COLUMNS": "10000"},
+    )
+    try:
+        output, complaint = await asyncio.wait_for(process.communicate(), _SECONDS)
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+        raise CortenError(f"ps did not end within {_SECONDS:g} s") from None
+    if process.returncode:
+        lines = complaint.decode(errors="replace").strip().splitlines()
+        raise InvalidArgument(f"ps: {lines[0] if lines else process.returncode}")
+    return output.decode(errors="replace")
+
+
+def select(output: str, pids: Collection[int]) -> TopResponse:
+    """Rows whose PID column is one of ``pids``; pure.
+
+    Raises:
+        InvalidArgument: ``Couldn't find PID field in ps output``.
+    """
+    lines = output.splitlines()
+    titles = lines[0].split() if lines else []
+    if "PID" not in titles:
+        raise InvalidArgument("Couldn't find PID field in ps output")
+    column = titles.index("PID")
+    rows = []
+    for line in lines[1:]:
+        fields = line.split(None, len(titles) - 1)
+        if len(fields) > column and fields[column].isdigit() and int(fields[column]) in pids:
+            rows.append(fields)
+    return TopResponse(Titles=titles, Processes=rows)

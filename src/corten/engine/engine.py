@@ -1,0 +1,221 @@
+"""The engine: builds every service, starts them in order and closes them.
+
+ (1) the roots, and that nobody else uses them      (6) the shim: connected or launched, told apart from the records
+ (2) the database and the stores                    (7) what a crash left, in the background
+ (3) records in memory
+ (4) networks, with what the records say is alive
+ (5) services
+
+Nothing else is here: a use case lives in the service of its noun.
+"""
+
+import asyncio
+import fcntl
+import logging
+import os
+import secrets
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from corten.cgroup import hierarchy as cgroups
+from corten.engine import recovery
+from corten.engine.config import EngineConfig
+from corten.engine.containers.create import Creator
+from corten.engine.containers.exits import ExitHandler
+from corten.engine.containers.facts import HostFacts
+from corten.engine.containers.listing import Listing
+from corten.engine.containers.notices import Notices
+from corten.engine.containers.prune import Pruner
+from corten.engine.containers.remove import Remover
+from corten.engine.containers.service import ContainerService
+from corten.engine.containers.start import Starter
+from corten.engine.containers.stop import Stopper
+from corten.engine.containers.supervision import Supervision
+from corten.engine.events import EventService
+from corten.engine.execs import ExecService
+from corten.engine.images.service import ImageService
+from corten.engine.networks.service import NetworkService
+from corten.engine.profiles import Profiles
+from corten.engine.roster import Roster
+from corten.engine.shims import Shim
+from corten.engine.spec.resources import HostLimits
+from corten.engine.system import SystemService
+from corten.engine.volumes import VolumeService
+from corten.errors import Unavailable
+from corten.storage.content import ContentStore
+from corten.storage.metadata import Database
+from corten.storage.snapshot import Snapshotter, open_snapshotter
+from corten.storage.volume import VolumeStore
+
+logger = logging.getLogger(__name__)
+
+_COLLECTION: Final = "engine"
+
+
+class Engine:
+    """One engine over one data root; its attributes are the services, there after :meth:`start`."""
+
+    containers: ContainerService
+    execs: ExecService
+    images: ImageService
+    volumes: VolumeService
+    networks: NetworkService
+    events: EventService
+    system: SystemService
+
+    def __init__(self, config: EngineConfig) -> None:
+        self._hierarchy = cgroups.detect()
+        if not config.default_cgroupns_mode:
+            mode = "private" if self._hierarchy.version == 2 else "host"
+            config = msgspec.structs.replace(config, default_cgroupns_mode=mode)
+        self.config = config
+        self._closing = ExitStack()
+        self._background: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Bring it up; returns when every running container is known again.
+
+        Raises:
+            Unavailable: another engine uses the data root.
+        """
+        self._open_roots()  # (1)
+        self._open_stores()  # (2)
+        problems = self._roster.load()  # (3)
+        problems += await self.images.startup()
+        for problem in problems:
+            logger.error("%s", problem)
+        for container in self._roster:
+            self.images.in_use(container.record.image_id, container.id)
+        self.images.set_running(self._is_running)
+        alive = {
+            item.id: item.record.network for item in self._roster if item.record.state.alive and item.record.network
+        }
+        await self.networks.startup(alive)  # (4)
+        self._build()  # (5)
+        leftovers = recovery.find(self.config, self._roster, self._snapshotter, self._hierarchy)
+        hello = await self._shim.open(self._supervision)  # (6)
+        await self._supervision.reconcile(hello)
+        await self._exits.settle()
+        task = asyncio.get_running_loop().create_task(self._recover(leftovers))  # (7)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    async def close(self) -> None:
+        """Let go of everything; containers that run go on, and so does their shim."""
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+        await self._exits.settle()
+        idle = not self.execs.any_running and not any(container.record.state.alive for container in self._roster)
+        await self._shim.close(shutdown=idle)
+        await self.networks.close()
+        await self.images.close()
+        self._closing.close()
+
+    def _open_roots(self) -> None:
+        for path, mode in ((self.config.data_root, 0o700), (self.config.exec_root, 0o711)):
+            os.makedirs(path, mode, exist_ok=True)
+        lock = os.open(f"{self.config.data_root}/engine.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._closing.callback(os.close, lock)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._closing.close()
+            raise Unavailable(
+                f"another engine uses {self.config.data_root}: stop it, or name another --data-root"
+            ) from None
+
+    def _open_stores(self) -> None:
+        root = Path(self.config.data_root)
+        database = Database(Path(self.config.database))
+        self._closing.callback(database.close)
+        for problem in database.problems:
+            logger.error("%s", problem)
+        self._engine_id = _identity(database)
+        self._snapshotter: Snapshotter = open_snapshotter(root)
+        self._volume_store = VolumeStore(root / "volumes", database)
+        self._deletions = self._volume_store.recover()
+        for warning in (*self._volume_store.problems, *self._snapshotter.warnings):
+            logger.warning("%s", warning)
+        self.events = EventService()
+        self._roster = Roster(database)
+        self._closing.callback(self._roster.close)
+        self.images = ImageService(
+            self.config, database, ContentStore(root / "content"), self._snapshotter.layers, self.events
+        )
+        self.networks = NetworkService(self.config, self.events)
+
+    def _build(self) -> None:
+        config, roster = self.config, self._roster
+        notices = Notices(self.events)
+        self._shim = shim = Shim(config.exec_root)
+        facts = HostFacts(config, roster)
+        profiles = Profiles(config)
+        self._closing.callback(profiles.close)
+        self.volumes = VolumeService(self._volume_store, self._snapshotter, roster, notices)
+        self.execs = ExecService(roster, shim, notices)
+        stopper = Stopper(roster, shim, notices)
+        self._remover = remover = Remover(
+            config, roster, stopper, self._snapshotter, self.volumes, self.images, notices, self.execs.forget
+        )
+        self._exits = ExitHandler(roster, shim, self.networks, notices, remover.auto_remove)
+        self._supervision = Supervision(roster, shim, self.execs, self._exits, notices)
+        self.containers = ContainerService(
+            roster,
+            shim,
+            facts,
+            notices,
+            creator=Creator(
+                config, host_limits(), roster, self.images, self.networks, self.volumes, self._snapshotter, notices
+            ),
+            starter=Starter(
+                config, roster, shim, self.networks, self.volumes, self._snapshotter, profiles, facts, notices
+            ),
+            stopper=stopper,
+            remover=remover,
+            listing=Listing(config, roster, self.images, self.networks, self.execs, self._snapshotter, facts),
+            pruner=Pruner(roster, remover, self._snapshotter, notices),
+        )
+        self.system = SystemService(config, self._engine_id, roster, self.images, self.networks, self.events)
+
+    async def _recover(self, leftovers: recovery.Leftovers) -> None:
+        await recovery.finish(self._roster, self._remover)
+        await asyncio.to_thread(recovery.sweep, self.config, self._snapshotter, self._hierarchy, leftovers)
+        for delete in self._deletions:
+            await asyncio.to_thread(delete)
+        await self.images.sweep()
+
+    def _is_running(self, container_id: str) -> bool:
+        container = self._roster.get(container_id)
+        return container is not None and container.record.state.alive
+
+
+def host_limits() -> HostLimits:
+    """Processors and cpuset lists of this host."""
+    return HostLimits(
+        processors=os.cpu_count() or 1,
+        cpus=_line("/sys/devices/system/cpu/online"),
+        mems=_line("/sys/devices/system/node/online"),
+    )
+
+
+def _line(path: str) -> str:
+    try:
+        with open(path, encoding="ascii") as file:
+            return file.readline().strip()
+    except OSError:
+        return ""
+
+
+def _identity(database: Database) -> str:
+    """The engine's own id, made at its first start."""
+    for key, value in database.load(_COLLECTION):
+        if key == "id":
+            return value.decode()
+    identity = secrets.token_hex(16)
+    with database.transaction(durable=True) as transaction:
+        transaction.put(_COLLECTION, "id", identity.encode())
+    return identity

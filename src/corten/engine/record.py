@@ -1,0 +1,116 @@
+"""A container as it is kept on disk: one frozen struct, one row of the database, nothing live in it.
+
+A use case makes a changed copy (``msgspec.structs.replace``) and commits it; the copy in memory is always the one committed
+last. Unknown fields of a newer engine are dropped on load, missing ones take their defaults.
+"""
+
+from typing import Final
+
+import msgspec
+
+from corten.api.types.container import ContainerConfig, HostConfig
+from corten.api.types.network import NetworkingConfig
+from corten.engine.lifecycle import ALIVE, Event, Status, advance
+from corten.engine.mounts import MountPoint
+from corten.engine.networks.record import EndpointRecord
+
+COLLECTION: Final = "containers"
+#: The exit code nobody saw: the shim that was the parent died with it.
+UNKNOWN_EXIT: Final = 255
+
+
+class State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Where a container is in its life. Times are ns since the epoch, 0 = never; ``start_ticks`` is /proc/PID/stat field 22.
+
+    ``stop_requested`` remembers that a client stopped it (restart policies ask); ``error`` is why the last start failed.
+    """
+
+    status: Status = Status.CREATED
+    pid: int = 0
+    start_ticks: int = 0
+    started_ns: int = 0
+    finished_ns: int = 0
+    exit_code: int = 0
+    error: str = ""
+    oom_killed: bool = False
+    stop_requested: bool = False
+    exit_unknown: bool = False
+
+    @property
+    def alive(self) -> bool:
+        """Whether a first process exists."""
+        return self.status in ALIVE
+
+    def started(self, pid: int, started_ns: int, start_ticks: int) -> "State":
+        """After its first process was exec'd."""
+        status = advance(self.status, Event.START)
+        return State(
+            status=status,
+            pid=pid,
+            started_ns=started_ns,
+            start_ticks=start_ticks,
+            finished_ns=self.finished_ns,
+        )
+
+    def exited(self, code: int, finished_ns: int, *, oom_killed: bool = False, unknown: bool = False) -> "State":
+        """After its first process ended."""
+        return State(
+            status=advance(self.status, Event.EXIT),
+            started_ns=self.started_ns,
+            finished_ns=finished_ns,
+            exit_code=code,
+            oom_killed=oom_killed,
+            stop_requested=self.stop_requested,
+            exit_unknown=unknown,
+        )
+
+    def failed(self, error: str, exit_code: int) -> "State":
+        """After a start that did not reach the program; the status stays what it was, as Docker has it."""
+        return msgspec.structs.replace(self, error=error, exit_code=exit_code)
+
+
+class ContainerRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a container is. ``path`` and ``args`` are entrypoint and command merged; ``chain_id`` names its image's unpacked root.
+
+    Durability: committed with FULL synchronisation at create, so that a power cut loses no created container, unless
+    ``AutoRemove`` is set: such a container cannot outlive a power cut in any case, so it is not worth an fsync.
+    """
+
+    id: str
+    name: str
+    created_ns: int
+    path: str
+    args: tuple[str, ...]
+    config: ContainerConfig
+    host: HostConfig
+    networking: NetworkingConfig = msgspec.field(default_factory=NetworkingConfig)
+    image_id: str
+    chain_id: str = ""
+    platform: str = "linux"
+    mounts: tuple[MountPoint, ...] = ()
+    network: EndpointRecord | None = None
+    state: State = State()
+    restart_count: int = 0
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """The argument vector of the first process."""
+        return (self.path, *self.args)
+
+    def with_state(self, state: State) -> "ContainerRecord":
+        """A copy in another state."""
+        return msgspec.structs.replace(self, state=state)
+
+
+_encoder: Final = msgspec.json.Encoder(enc_hook=str)
+_decoder: Final = msgspec.json.Decoder(ContainerRecord)
+
+
+def encode(record: ContainerRecord) -> bytes:
+    """The row's value."""
+    return _encoder.encode(record)
+
+
+def decode(value: bytes) -> ContainerRecord:
+    """The record of a row; raises msgspec.MsgspecError."""
+    return _decoder.decode(value)

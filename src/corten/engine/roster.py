@@ -1,0 +1,177 @@
+"""Every container of the engine: lookup by id, prefix and name, the lock of each, and its record's commits.
+
+Owns the indexes, the one way to hold a container still (:meth:`Roster.exclusive`) and the order "commit, then believe".
+Refuses to know what a use case does between.
+"""
+
+import asyncio
+import bisect
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+
+import msgspec
+
+from corten.engine import record as records
+from corten.engine.record import ContainerRecord
+from corten.engine.tasks import Container
+from corten.errors import InvalidArgument, NameInUse, NoSuchContainer
+from corten.storage.metadata import Database
+
+SHORT_ID = 12
+
+
+class Roster:
+    """The containers, in memory as on disk; used on the event loop's thread only."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._containers: dict[str, Container] = {}
+        self._names: dict[str, str] = {}
+        self._sorted: list[str] = []
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="record")
+        self._durable_writes = 0
+
+    def load(self) -> list[str]:
+        """Read every record; one that cannot be decoded is quarantined and told in the answer, never fatal."""
+        problems = []
+        for key, value in self._database.load(records.COLLECTION):
+            try:
+                self._admit(Container(records.decode(value)))
+            except msgspec.MsgspecError as exc:
+                self._database.quarantine(records.COLLECTION, key, str(exc))
+                problems.append(f"container {key}: {exc}; its record was set aside")
+        return problems
+
+    def __iter__(self) -> Iterator[Container]:
+        return iter(list(self._containers.values()))
+
+    def __len__(self) -> int:
+        return len(self._containers)
+
+    def get(self, container_id: str) -> Container | None:
+        """By full id only."""
+        return self._containers.get(container_id)
+
+    def has_name(self, name: str) -> bool:
+        """Whether a container or a creation in progress holds ``name``."""
+        return name in self._names
+
+    def find(self, reference: str) -> Container:
+        """By full id, then name (with or without a leading slash), then unique id prefix: Docker's order.
+
+        Raises:
+            InvalidArgument: an empty reference, or a prefix of several ids.
+            NoSuchContainer: nothing matches.
+        """
+        if not reference:
+            raise InvalidArgument("No container name or ID supplied")
+        container = self._containers.get(reference)
+        if container is None:
+            named = self._names.get(reference.removeprefix("/"))
+            container = self._containers.get(named or self._by_prefix(reference))
+        if container is None:
+            raise NoSuchContainer(reference)
+        return container
+
+    def _by_prefix(self, prefix: str) -> str:
+        place = bisect.bisect_left(self._sorted, prefix)
+        found = self._sorted[place : place + 2]
+        if not found or not found[0].startswith(prefix):
+            return ""
+        if len(found) == 2 and found[1].startswith(prefix):
+            raise InvalidArgument(f"Multiple IDs found with provided prefix: {prefix}")
+        return found[0]
+
+    @asynccontextmanager
+    async def exclusive(self, reference: str) -> AsyncIterator[Container]:
+        """The container, held: no other use case of the same container runs inside this block.
+
+        Raises:
+            NoSuchContainer: also when it was removed while this caller waited.
+        """
+        container = self.find(reference)
+        async with container.lock:
+            if self._containers.get(container.record.id) is not container:
+                raise NoSuchContainer(reference)
+            yield container
+
+    def reserve_name(self, name: str, container_id: str) -> None:
+        """Take ``name`` for ``container_id``; raises NameInUse."""
+        holder = self._names.get(name)
+        if holder is not None and holder != container_id:
+            raise NameInUse(name, holder)
+        self._names[name] = container_id
+
+    def free_name(self, name: str, container_id: str) -> None:
+        """Give up a reserved name; harmless when it is another's."""
+        if self._names.get(name) == container_id:
+            del self._names[name]
+
+    async def add(self, record: ContainerRecord) -> Container:
+        """Commit a new container, then index it; its name must be reserved."""
+        await self._commit(record, durable=not record.host.AutoRemove)
+        container = Container(record)
+        self._admit(container)
+        return container
+
+    async def update(self, container: Container, record: ContainerRecord, *, durable: bool = False) -> None:
+        """Commit a changed record, then believe it."""
+        await self._commit(record, durable=durable)
+        container.record = record
+
+    async def discard(self, container: Container) -> None:
+        """Delete the record, then forget the container, its names and its descriptors."""
+        container_id = container.record.id
+        await self._transact(lambda: self._delete(container_id), durable=False)
+        self.forget(container)
+
+    def forget(self, container: Container) -> None:
+        """Drop a container from memory."""
+        container_id = container.record.id
+        self._containers.pop(container_id, None)
+        self.free_name(container.record.name, container_id)
+        place = bisect.bisect_left(self._sorted, container_id)
+        if place < len(self._sorted) and self._sorted[place] == container_id:
+            del self._sorted[place]
+        container.close()
+
+    def close(self) -> None:
+        """Let the writer finish; the database is its owner's to close."""
+        self._writer.shutdown()
+        for container in self._containers.values():
+            container.close()
+
+    def _admit(self, container: Container) -> None:
+        record = container.record
+        self._containers[record.id] = container
+        self._names[record.name] = record.id
+        bisect.insort(self._sorted, record.id)
+
+    async def _commit(self, record: ContainerRecord, *, durable: bool) -> None:
+        value = records.encode(record)
+        await self._transact(lambda: self._put(record.id, value, durable=durable), durable=durable)
+
+    async def _transact(self, write: Callable[[], None], *, durable: bool) -> None:
+        """A NORMAL commit takes less time than a thread switch and runs here, unless it would wait for an fsync of ours."""
+        if not durable and not self._durable_writes:
+            write()
+            return
+        self._durable_writes += 1
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._writer, write)
+        finally:
+            self._durable_writes -= 1
+
+    def _put(self, key: str, value: bytes, *, durable: bool) -> None:
+        with self._database.transaction(durable=durable) as transaction:
+            transaction.put(records.COLLECTION, key, value)
+
+    def _delete(self, key: str) -> None:
+        with self._database.transaction() as transaction:
+            transaction.delete(records.COLLECTION, key)
+
+
+def short(container_id: str) -> str:
+    """The twelve characters users see."""
+    return container_id[:SHORT_ID]

@@ -1,0 +1,54 @@
+"""Docker's defaults in what a client left open, so that inspect shows them and a start does not decide again; pure."""
+
+import os
+
+import msgspec
+
+from corten.api.types.container import ContainerConfig, HostConfig, LogConfig, RestartPolicy
+from corten.engine.config import EngineConfig
+from corten.engine.spec import defaults
+
+
+def complete(
+    config: ContainerConfig, host: HostConfig, short_id: str, engine: EngineConfig
+) -> tuple[ContainerConfig, HostConfig]:
+    """Both, completed."""
+    if not config.Hostname:
+        config = msgspec.structs.replace(config, Hostname=default_hostname(host, short_id))
+    return config, complete_host(host, engine)
+
+
+def default_hostname(host: HostConfig, short_id: str) -> str:
+    """The host's own name where its UTS or network namespace is shared, else the short id."""
+    shared = host.NetworkMode == "host" or host.UTSMode == "host"
+    return os.uname().nodename if shared else short_id
+
+
+def complete_host(host: HostConfig, engine: EngineConfig) -> HostConfig:
+    """HostConfig as inspect shows it."""
+    log = host.LogConfig
+    if not log.Type:
+        own = dict(engine.log_options) if engine.log_driver else {}
+        log = LogConfig(Type=engine.log_driver, Config={**own, **(log.Config or {})})
+    swap = host.MemorySwap
+    if host.Memory > 0 and swap == 0:
+        swap = 2 * host.Memory
+    privileged = host.Privileged
+    return msgspec.structs.replace(
+        host,
+        LogConfig=log,
+        MemorySwap=swap,
+        NetworkMode="bridge" if host.NetworkMode in ("", "default") else host.NetworkMode,
+        IpcMode=host.IpcMode or engine.default_ipc_mode,
+        CgroupnsMode=host.CgroupnsMode or ("host" if privileged else engine.default_cgroupns_mode) or "host",
+        ShmSize=host.ShmSize or engine.default_shm_size,
+        RestartPolicy=RestartPolicy(Name=host.RestartPolicy.Name or "no"),
+        MaskedPaths=_paths(host.MaskedPaths, defaults.MASKED_PATHS, privileged=privileged),
+        ReadonlyPaths=_paths(host.ReadonlyPaths, defaults.READONLY_PATHS, privileged=privileged),
+    )
+
+
+def _paths(wanted: list[str] | None, standard: tuple[str, ...], *, privileged: bool) -> list[str] | None:
+    if wanted is None and not privileged:
+        return list(standard)
+    return wanted

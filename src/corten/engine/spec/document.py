@@ -1,0 +1,180 @@
+"""A container's OCI ``config.json`` document; pure.
+
+Everything that needs the host (whether a path exists, device numbers, another container's pid) is in :class:`Facts`.
+The fixed parts are shared data (:mod:`corten.engine.spec.defaults`), so that a start composes little.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+
+from corten.api.types.container import ContainerConfig, HostConfig
+from corten.engine.config import EngineConfig
+from corten.engine.mounts import DEFAULT_PROPAGATION, MountPoint, tmpfs_options
+from corten.engine.spec import defaults
+from corten.engine.spec.process import first_process
+from corten.engine.spec.resources import linux_resources
+
+_TMPFS_DEFAULTS: Final = ("noexec", "nosuid", "nodev")
+_MANAGED_FILES: Final = ("/etc/resolv.conf", "/etc/hostname", "/etc/hosts")
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """What the host contributes.
+
+    ``devices`` are OCI ``linux.devices`` entries and ``device_rules`` the cgroup rules that go with them; ``files`` are host
+    paths for ``/etc/{resolv.conf,hostname,hosts}``; ``network_path``, ``pid_path`` name namespaces to join.
+    """
+
+    cgroup_path: str
+    private_cgroup_namespace: bool
+    files: dict[str, str] = {}
+    devices: Sequence[dict[str, Any]] = ()
+    device_rules: Sequence[dict[str, Any]] = ()
+    network: str = "private"
+    recursive_read_only: bool = True
+    pid_path: str = ""
+
+
+class Identity(msgspec.Struct, frozen=True, kw_only=True):
+    """The container's part of the document."""
+
+    args: Sequence[str]
+    config: ContainerConfig
+    host: HostConfig
+    mounts: Sequence[MountPoint]
+
+
+def build(identity: Identity, facts: Facts, engine: EngineConfig) -> dict[str, Any]:
+    """The document, in the shape runtime-spec 1.2 gives it; ``root.path`` is empty because the root is mounted by the child."""
+    config, host = identity.config, identity.host
+    hostname = config.Hostname
+    document: dict[str, Any] = {
+        "ociVersion": "1.2.0",
+        "process": first_process(config, host, identity.args, hostname, engine),
+        "root": {"path": "", "readonly": host.ReadonlyRootfs},
+        "mounts": mounts(identity.mounts, host, facts, engine),
+        "linux": _linux(host, facts),
+    }
+    if host.UTSMode != "host":
+        document["hostname"] = hostname
+        if config.Domainname:
+            document["domainname"] = config.Domainname
+    if host.Annotations:
+        document["annotations"] = host.Annotations
+    return document
+
+
+def _linux(host: HostConfig, facts: Facts) -> dict[str, Any]:
+    linux: dict[str, Any] = {
+        "namespaces": namespaces(host, facts),
+        "resources": linux_resources(host, facts.device_rules),
+        "cgroupsPath": facts.cgroup_path,
+        "devices": list(facts.devices),
+        "sysctl": sysctls(host, facts),
+        "rootfsPropagation": DEFAULT_PROPAGATION,
+    }
+    if not host.Privileged:
+        masked, readonly = host.MaskedPaths, host.ReadonlyPaths
+        linux["maskedPaths"] = list(defaults.MASKED_PATHS if masked is None else masked)
+        linux["readonlyPaths"] = list(defaults.READONLY_PATHS if readonly is None else readonly)
+    return linux
+
+
+def namespaces(host: HostConfig, facts: Facts) -> list[dict[str, str]]:
+    """OCI ``linux.namespaces``; a prepared network namespace is handed over as a descriptor, not as a path."""
+    wanted = [{"type": "mount"}]
+    if facts.network != "host":
+        wanted.append({"type": "network"})
+    if host.UTSMode != "host":
+        wanted.append({"type": "uts"})
+    if facts.pid_path:
+        wanted.append({"type": "pid", "path": facts.pid_path})
+    elif host.PidMode != "host":
+        wanted.append({"type": "pid"})
+    if host.IpcMode != "host":
+        wanted.append({"type": "ipc"})
+    if facts.private_cgroup_namespace:
+        wanted.append({"type": "cgroup"})
+    return wanted
+
+
+def sysctls(host: HostConfig, facts: Facts) -> dict[str, str]:
+    """Docker's two (since 20.10: ports below 1024 and ping need no capability) and the container's own."""
+    values: dict[str, str] = {}
+    if facts.network == "private":
+        values["net.ipv4.ip_unprivileged_port_start"] = "0"
+        values["net.ipv4.ping_group_range"] = "0 2147483647"
+    values.update(host.Sysctls or {})
+    return values
+
+
+def mounts(points: Sequence[MountPoint], host: HostConfig, facts: Facts, engine: EngineConfig) -> list[dict[str, Any]]:
+    """OCI ``mounts``: the default ones a user mount does not replace, the three managed files, then the user's, parents first."""
+    chosen = {point.destination for point in points}
+    result = [
+        mount
+        for mount in _default_mounts(host, engine)
+        if mount["destination"] not in chosen and not _under_dev(mount, chosen)
+    ]
+    own = [_user_mount(point, facts) for point in points]
+    own += [_tmpfs_mount(path, text) for path, text in (host.Tmpfs or {}).items()]
+    for path in _MANAGED_FILES:
+        source = facts.files.get(path)
+        if source and path not in chosen:
+            options = ["rbind", DEFAULT_PROPAGATION]
+            if host.ReadonlyRootfs:
+                options.append("ro")
+            own.append({"destination": path, "type": "bind", "source": source, "options": options})
+    own.sort(key=lambda mount: str(mount["destination"]).rstrip("/").count("/"))
+    return result + own
+
+
+def _under_dev(mount: dict[str, Any], chosen: set[str]) -> bool:
+    return "/dev" in chosen and str(mount["destination"]).startswith("/dev/")
+
+
+def _default_mounts(host: HostConfig, engine: EngineConfig) -> list[dict[str, Any]]:
+    shm = host.ShmSize or engine.default_shm_size
+    result = [defaults.PROC, defaults.DEV, defaults.DEVPTS]
+    if host.Privileged:
+        result += [_writable(defaults.SYS), _writable(defaults.CGROUP)]
+    else:
+        result += [defaults.SYS, defaults.CGROUP]
+    if host.IpcMode == "host":
+        bind = ["rbind", DEFAULT_PROPAGATION]
+        return [
+            *result,
+            {"destination": "/dev/mqueue", "type": "bind", "source": "/dev/mqueue", "options": bind},
+            {"destination": "/dev/shm", "type": "bind", "source": "/dev/shm", "options": bind},
+        ]
+    result.append(defaults.MQUEUE)
+    if host.IpcMode != "none":
+        options = ["nosuid", "noexec", "nodev", "mode=1777", f"size={shm}"]
+        result.append({"destination": "/dev/shm", "type": "tmpfs", "source": "shm", "options": options})
+    return result
+
+
+def _writable(mount: dict[str, Any]) -> dict[str, Any]:
+    return {**mount, "options": [option for option in mount["options"] if option != "ro"]}
+
+
+def _user_mount(point: MountPoint, facts: Facts) -> dict[str, Any]:
+    if point.type == "tmpfs":
+        options = tmpfs_options(_TMPFS_DEFAULTS, point.options)
+        return {"destination": point.destination, "type": "tmpfs", "source": "tmpfs", "options": options}
+    if point.filesystem is not None:
+        kind, source = point.filesystem
+        return {"destination": point.destination, "type": kind, "source": source, "options": list(point.options)}
+    options = ["rbind" if point.recursive else "bind"]
+    if point.read_only:
+        recursive = point.recursive and not point.read_only_top and facts.recursive_read_only
+        options.append("rro" if recursive else "ro")
+    options.append(point.propagation or DEFAULT_PROPAGATION)
+    return {"destination": point.destination, "type": "bind", "source": point.source, "options": options}
+
+
+def _tmpfs_mount(path: str, text: str) -> dict[str, Any]:
+    options = tmpfs_options(_TMPFS_DEFAULTS, text.split(",") if text else ())
+    return {"destination": path, "type": "tmpfs", "source": "tmpfs", "options": options}

@@ -1,0 +1,65 @@
+"""What a client sends and what the image says, as one configuration; pure.
+
+Docker's rules (``docker run`` reference, "Overriding image defaults"): the client's value wins; lists of ports, volumes,
+labels and environment variables are joined; an image's command counts only when the client named neither entrypoint nor command.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from corten.api.types.container import ContainerConfig
+from corten.errors import InvalidArgument
+from corten.oci import image as oci
+
+#: The value of a set written as a JSON object.
+Keys = dict[str, Any] | None
+
+
+def merge(client: ContainerConfig, image: oci.ContainerConfig) -> ContainerConfig:
+    """``client`` completed from ``image``."""
+    entrypoint, command = client.Entrypoint, client.Cmd
+    if not entrypoint:
+        if not command:
+            command = list(image.cmd) if image.cmd is not None else command
+        if entrypoint is None and image.entrypoint is not None:
+            entrypoint = list(image.entrypoint)
+    if entrypoint == [""]:
+        entrypoint = None
+    return msgspec.structs.replace(
+        client,
+        User=client.User or image.user,
+        ExposedPorts=_joined(image.exposed_ports, client.ExposedPorts),
+        Env=_environment(client.Env or [], image.env or ()),
+        Labels={**(image.labels or {}), **(client.Labels or {})},
+        Volumes=_joined(image.volumes, client.Volumes),
+        WorkingDir=client.WorkingDir or image.working_dir,
+        StopSignal=client.StopSignal or image.stop_signal or None,
+        Entrypoint=entrypoint,
+        Cmd=command,
+    )
+
+
+def _joined(first: Mapping[str, Keys] | None, second: dict[str, Keys] | None) -> dict[str, Keys] | None:
+    if not first and not second:
+        return second
+    return {**(first or {}), **(second or {})}
+
+
+def _environment(client: list[str], image: tuple[str, ...]) -> list[str]:
+    """The client's variables, then those of the image it does not name."""
+    named = {entry.partition("=")[0] for entry in client}
+    return [*client, *(entry for entry in image if entry.partition("=")[0] not in named)]
+
+
+def command_line(config: ContainerConfig) -> list[str]:
+    """Entrypoint and command as one argument vector.
+
+    Raises:
+        InvalidArgument: both are empty.
+    """
+    vector = [*(config.Entrypoint or ()), *(config.Cmd or ())]
+    if not vector:
+        raise InvalidArgument("no command specified")
+    return vector

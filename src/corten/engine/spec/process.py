@@ -1,0 +1,101 @@
+"""The first process of a container and of an exec as OCI ``process`` documents; pure."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from corten.api.types.container import ContainerConfig, HostConfig
+from corten.engine.config import EngineConfig
+from corten.engine.spec import capabilities, defaults
+from corten.engine.spec.resources import rlimits
+from corten.errors import InvalidArgument
+
+_PATH: Final = f"PATH={defaults.PATH}"
+
+
+def environment(config: ContainerConfig, hostname: str, *, terminal: bool) -> list[str]:
+    """PATH, HOSTNAME and TERM, each unless ``config.Env`` sets it, then ``config.Env``; a bare ``NAME`` there removes one."""
+    start = [_PATH, f"HOSTNAME={hostname}"]
+    if terminal:
+        start.append("TERM=xterm")
+    return overlay(start, config.Env or ())
+
+
+def overlay(start: Iterable[str], changes: Iterable[str]) -> list[str]:
+    """``NAME=value`` entries where a later one replaces an earlier one in its place and a bare ``NAME`` removes it."""
+    merged = {entry.partition("=")[0]: entry for entry in start}
+    for entry in changes:
+        name, equals, _ = entry.partition("=")
+        if equals:
+            merged[name] = entry
+        else:
+            merged.pop(name, None)
+    return list(merged.values())
+
+
+def user(name: str, groups: Sequence[str]) -> dict[str, Any]:
+    """OCI ``process.user``: names are left to the container's own passwd and group files, which only the runtime's child reads."""
+    document: dict[str, Any] = {"uid": 0, "gid": 0, "corten.user": name}
+    if groups:
+        document["corten.groups"] = list(groups)
+    return document
+
+
+class SecurityOptions:
+    """``--security-opt`` taken apart: ``seccomp`` is ``""`` (default), ``unconfined`` or a profile's JSON text."""
+
+    __slots__ = ("no_new_privileges", "seccomp")
+
+    def __init__(self, *, no_new_privileges: bool, seccomp: str) -> None:
+        self.no_new_privileges = no_new_privileges
+        self.seccomp = seccomp
+
+
+def parse_security(options: Sequence[str], *, no_new_privileges: bool) -> SecurityOptions:
+    """Docker's ``key=value`` and the older ``key:value``.
+
+    Raises:
+        InvalidArgument: no such option, with Docker's text.
+    """
+    result = SecurityOptions(no_new_privileges=no_new_privileges, seccomp="")
+    for option in options:
+        if option == "no-new-privileges":
+            result.no_new_privileges = True
+            continue
+        key, separator, value = option.partition("=")
+        if not separator:
+            key, separator, value = option.partition(":")
+        if not separator:
+            raise InvalidArgument(f'invalid --security-opt 1: "{option}"')
+        if key == "no-new-privileges":
+            if value.lower() not in ("true", "false", "1", "0"):
+                raise InvalidArgument(f'invalid --security-opt 2: "{option}"')
+            result.no_new_privileges = value.lower() in ("true", "1")
+        elif key == "seccomp":
+            result.seccomp = "" if value == "builtin" else value
+        elif key not in ("apparmor", "label"):
+            raise InvalidArgument(f'invalid --security-opt 2: "{option}"')
+    return result
+
+
+def first_process(
+    config: ContainerConfig, host: HostConfig, args: Sequence[str], hostname: str, engine: EngineConfig
+) -> dict[str, Any]:
+    """OCI ``process`` of a container."""
+    terminal = config.Tty
+    caps = capabilities.effective(host.CapAdd or (), host.CapDrop or (), privileged=host.Privileged)
+    security = parse_security(host.SecurityOpt or (), no_new_privileges=engine.no_new_privileges)
+    document: dict[str, Any] = {
+        "terminal": terminal,
+        "user": user(config.User, host.GroupAdd or ()),
+        "args": list(args),
+        "env": environment(config, hostname, terminal=terminal),
+        "cwd": config.WorkingDir or "/",
+        "capabilities": {"bounding": caps, "effective": caps, "permitted": caps},
+        "noNewPrivileges": security.no_new_privileges,
+        "oomScoreAdj": host.OomScoreAdj,
+        "rlimits": rlimits(host.Ulimits, engine.default_ulimits),
+    }
+    size = host.ConsoleSize
+    if terminal and any(size):
+        document["consoleSize"] = {"height": size[0], "width": size[1]}
+    return document

@@ -1,0 +1,118 @@
+"""What Docker has and this engine does not yet: every field of a create request is handled, neutral, or refused by name; pure.
+
+``HANDLED``, ``REFUSED`` and ``IGNORED`` together name every field there is (a test compares them with the types), so that no option
+is ever dropped in silence. A field is neutral when it is absent, empty, zero or one of ``NEUTRAL``'s values.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from corten.api.types.container import ContainerConfig, HostConfig
+from corten.errors import InvalidArgument, NotSupported
+
+HANDLED: Final = frozenset(
+    {
+        # Config
+        "Hostname", "Domainname", "User", "ExposedPorts", "Tty", "OpenStdin", "StdinOnce", "Env", "Cmd", "Image", "Volumes",
+        "WorkingDir", "Entrypoint", "NetworkDisabled", "MacAddress", "Labels", "StopSignal", "StopTimeout",
+        # HostConfig
+        "Binds", "LogConfig", "NetworkMode", "PortBindings", "RestartPolicy", "AutoRemove", "VolumeDriver", "VolumesFrom",
+        "ConsoleSize", "Annotations", "CapAdd", "CapDrop", "CgroupnsMode", "Dns", "DnsOptions", "DnsSearch", "ExtraHosts",
+        "GroupAdd", "IpcMode", "OomScoreAdj", "PidMode", "Privileged", "PublishAllPorts", "ReadonlyRootfs", "SecurityOpt", "Tmpfs",
+        "UTSMode", "ShmSize", "Sysctls", "Init", "MaskedPaths", "ReadonlyPaths", "Mounts",
+        "CpuShares", "Memory", "NanoCpus", "CgroupParent", "CpuPeriod", "CpuQuota", "CpusetCpus", "CpusetMems", "Devices",
+        "DeviceCgroupRules", "MemoryReservation", "MemorySwap", "MemorySwappiness", "OomKillDisable", "PidsLimit", "Ulimits",
+    }
+)  # fmt: skip
+
+#: Field -> the flag a user knows it by.
+REFUSED: Final[Mapping[str, str]] = {
+    "Healthcheck": "--health-cmd",
+    "Links": "--link",
+    "UsernsMode": "--userns",
+    "StorageOpt": "--storage-opt",
+    "Runtime": "--runtime",
+    "Isolation": "--isolation",
+    "Cgroup": "Cgroup",
+    "BlkioWeight": "--blkio-weight",
+    "BlkioWeightDevice": "--blkio-weight-device",
+    "BlkioDeviceReadBps": "--device-read-bps",
+    "BlkioDeviceWriteBps": "--device-write-bps",
+    "BlkioDeviceReadIOps": "--device-read-iops",
+    "BlkioDeviceWriteIOps": "--device-write-iops",
+    "CpuRealtimePeriod": "--cpu-rt-period",
+    "CpuRealtimeRuntime": "--cpu-rt-runtime",
+    "DeviceRequests": "--gpus",
+    "KernelMemoryTCP": "KernelMemoryTCP",
+    "CpuCount": "--cpu-count",
+    "CpuPercent": "--cpu-percent",
+    "IOMaximumIOps": "--io-maxiops",
+    "IOMaximumBandwidth": "--io-maxbandwidth",
+}
+
+#: Without effect on a container in Docker either: the client's own business, history, or gone since the kernel dropped it.
+IGNORED: Final = frozenset(
+    {
+        "AttachStdin",
+        "AttachStdout",
+        "AttachStderr",
+        "ArgsEscaped",
+        "OnBuild",
+        "Shell",
+        "ContainerIDFile",
+        "KernelMemory",
+    }
+)
+
+NEUTRAL: Final[Mapping[str, tuple[object, ...]]] = {
+    "UsernsMode": ("host",),
+    "Isolation": ("default",),
+    "Runtime": ("corten",),
+}
+
+_RESTART_POLICIES: Final = ("no", "always", "on-failure", "unless-stopped")
+
+
+def refuse(config: ContainerConfig, host: HostConfig) -> None:
+    """Raises NotSupported naming the first option that is set and not built."""
+    for holder in (config, host):
+        for field in holder.__struct_fields__:
+            if field in REFUSED and _set(field, getattr(holder, field)):
+                raise NotSupported(f"{REFUSED[field]} is not supported yet")
+    _refuse_restart(host)
+    _refuse_namespaces(host)
+    _refuse_security(host)
+
+
+def _set(field: str, value: Any) -> bool:
+    if field == "Healthcheck":
+        return value is not None and bool(value.Test) and list(value.Test) != ["NONE"]
+    return bool(value) and value not in NEUTRAL.get(field, ())
+
+
+def _refuse_restart(host: HostConfig) -> None:
+    name = host.RestartPolicy.Name
+    if name in ("", "no"):
+        if host.RestartPolicy.MaximumRetryCount:
+            raise InvalidArgument("invalid restart policy: maximum retry count can only be used with 'on-failure'")
+        return
+    if name not in _RESTART_POLICIES:
+        known = "'no', 'always', 'on-failure', or 'unless-stopped'"
+        raise InvalidArgument(f"invalid restart policy: unknown policy '{name}'; use one of {known}")
+    if host.AutoRemove:
+        raise InvalidArgument("can't create 'AutoRemove' container with restart policy")
+    raise NotSupported(f"--restart {name} is not supported yet")
+
+
+def _refuse_namespaces(host: HostConfig) -> None:
+    if host.IpcMode.startswith("container:"):
+        raise NotSupported("--ipc container:ID is not supported yet")
+
+
+def _refuse_security(host: HostConfig) -> None:
+    for option in host.SecurityOpt or ():
+        key, _, value = option.replace(":", "=", 1).partition("=") if "=" not in option else option.partition("=")
+        if key == "apparmor" and value not in ("", "unconfined"):
+            raise NotSupported(f"--security-opt apparmor={value} is not supported yet")
+        if key == "label" and value != "disable":
+            raise NotSupported(f"--security-opt label={value} is not supported yet")

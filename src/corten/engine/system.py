@@ -1,0 +1,262 @@
+"""The engine about itself: ``info``, ``version`` and the check of registry credentials.
+
+Every value is true of this host or of this engine; what Docker has and this engine does not is empty, not invented.
+"""
+
+import os
+import platform
+import socket
+import time
+from typing import Any, Final
+
+import corten
+from corten.api.types.system import AuthConfig, AuthResponse, ComponentVersion, Named, SystemVersion
+from corten.engine import host
+from corten.engine.config import EngineConfig
+from corten.engine.containers.render import timestamp
+from corten.engine.events import EventService
+from corten.engine.images.service import ImageService
+from corten.engine.lifecycle import Status
+from corten.engine.networks.service import NetworkService
+from corten.engine.roster import Roster
+from corten.logs import driver
+from corten.registry.auth import Credentials
+
+API_VERSION: Final = "1.51"
+MIN_API_VERSION: Final = "1.24"
+#: The Docker release whose behaviour is announced; clients switch on API versions, scripts sometimes on this.
+DOCKER_VERSION: Final = "28.2.2"
+_HUB: Final = "https://index.docker.io/v1/"
+_GO_ARCHITECTURES: Final = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}
+
+
+def architecture() -> str:
+    """This machine's name in Go's words."""
+    machine = os.uname().machine
+    return _GO_ARCHITECTURES.get(machine, machine)
+
+
+class SystemService:
+    """Facts about the engine and its host."""
+
+    def __init__(
+        self,
+        config: EngineConfig,
+        engine_id: str,
+        roster: Roster,
+        images: ImageService,
+        networks: NetworkService,
+        events: EventService,
+    ) -> None:
+        self._config = config
+        self._engine_id = engine_id
+        self._roster = roster
+        self._images = images
+        self._networks = networks
+        self._events = events
+
+    async def version(self) -> SystemVersion:
+        """``GET /version``."""
+        kernel = os.uname().release
+        return SystemVersion(
+            Platform=Named(Name="Corten"),
+            Components=[
+                ComponentVersion(
+                    Name="Engine",
+                    Version=DOCKER_VERSION,
+                    Details={
+                        "ApiVersion": API_VERSION,
+                        "MinAPIVersion": MIN_API_VERSION,
+                        "Arch": architecture(),
+                        "Experimental": "false",
+                        "KernelVersion": kernel,
+                        "Os": "linux",
+                        "Corten": corten.__version__,
+                        "Python": platform.python_version(),
+                    },
+                ),
+                ComponentVersion(Name="corten-runtime", Version=corten.__version__, Details={}),
+            ],
+            Version=DOCKER_VERSION,
+            ApiVersion=API_VERSION,
+            MinAPIVersion=MIN_API_VERSION,
+            GitCommit=f"corten-{corten.__version__}",
+            GoVersion=f"python{platform.python_version()}",
+            Os="linux",
+            Arch=architecture(),
+            KernelVersion=kernel,
+        )
+
+    async def info(self) -> dict[str, Any]:
+        """``GET /info``."""
+        return {**await self._counts(), **self._host(), **self._features(), **self._registries()}
+
+    async def auth(self, body: AuthConfig) -> AuthResponse:
+        """``POST /auth``: ask the registry."""
+        status = await self._images.login(
+            body.serveraddress or _HUB,
+            Credentials(username=body.username, password=body.password, identity_token=body.identitytoken),
+        )
+        return AuthResponse(Status=status)
+
+    async def _counts(self) -> dict[str, Any]:
+        states = [container.record.state.status for container in self._roster]
+        running = sum(state in (Status.RUNNING, Status.RESTARTING) for state in states)
+        paused = sum(state is Status.PAUSED for state in states)
+        return {
+            "ID": self._engine_id,
+            "Name": socket.gethostname(),
+            "Containers": len(states),
+            "ContainersRunning": running,
+            "ContainersPaused": paused,
+            "ContainersStopped": len(states) - running - paused,
+            "Images": len(await self._images.list(every=True)),
+            "SystemTime": timestamp(time.time_ns()),
+            "NFd": len(os.listdir("/proc/self/fd")),
+            "NGoroutines": 0,
+            "NEventsListener": self._events.listeners,
+        }
+
+    def _host(self) -> dict[str, Any]:
+        facts = host.cgroups()
+        release = _os_release()
+        limits = _limit_support(facts.controllers)
+        return {
+            "KernelVersion": os.uname().release,
+            "OperatingSystem": release.get("PRETTY_NAME", "Linux"),
+            "OSVersion": release.get("VERSION_ID", ""),
+            "OSType": "linux",
+            "Architecture": os.uname().machine,
+            "NCPU": os.cpu_count() or 1,
+            "MemTotal": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+            "CgroupDriver": "cgroupfs",
+            "CgroupVersion": "2" if facts.version == "2" else "1",
+            **limits,
+            "IPv4Forwarding": _reads_one("/proc/sys/net/ipv4/ip_forward"),
+            "BridgeNfIptables": _reads_one("/proc/sys/net/bridge/bridge-nf-call-iptables"),
+            "BridgeNfIp6tables": _reads_one("/proc/sys/net/bridge/bridge-nf-call-ip6tables"),
+            "SecurityOptions": self._security(),
+            "Warnings": [*self._networks.warnings] or None,
+        }
+
+    def _security(self) -> list[str]:
+        options = []
+        if os.path.exists("/proc/sys/kernel/seccomp/actions_avail"):
+            options.append(f"name=seccomp,profile={'custom' if self._config.seccomp_profile else 'builtin'}")
+        if self._config.default_cgroupns_mode == "private":
+            options.append("name=cgroupns")
+        if self._config.no_new_privileges:
+            options.append("name=no-new-privileges")
+        return options
+
+    def _features(self) -> dict[str, Any]:
+        return {
+            "Driver": "overlay2",
+            "DriverStatus": [
+                ["Backing Filesystem", _filesystem(self._config.data_root)],
+                ["Engine", f"corten {corten.__version__}"],
+            ],
+            "Plugins": {
+                "Volume": ["local"],
+                "Network": ["bridge", "host", "null"],
+                "Authorization": None,
+                "Log": list(driver.DRIVERS),
+            },
+            "Debug": self._config.debug,
+            "LoggingDriver": self._config.log_driver,
+            "EventsListener": self._events.listeners,
+            "DockerRootDir": self._config.data_root,
+            "HttpProxy": "",
+            "HttpsProxy": "",
+            "NoProxy": "",
+            "Labels": list(self._config.labels),
+            "ExperimentalBuild": False,
+            "ServerVersion": DOCKER_VERSION,
+            "Runtimes": {"corten": {"path": "corten-runtime"}},
+            "DefaultRuntime": "corten",
+            "Swarm": _NO_SWARM,
+            "LiveRestoreEnabled": True,
+            "Isolation": "",
+            "InitBinary": "corten-init",
+            "ContainerdCommit": {"ID": ""},
+            "RuncCommit": {"ID": f"corten-{corten.__version__}"},
+            "InitCommit": {"ID": f"corten-{corten.__version__}"},
+            "GenericResources": None,
+            "DefaultAddressPools": [{"Base": base, "Size": size} for base, size in self._config.default_address_pools],
+            "CDISpecDirs": [],
+            "DiscoveredDevices": [],
+            "FirewallBackend": {"Driver": "nftables"},
+        }
+
+    def _registries(self) -> dict[str, Any]:
+        loopback = ["::1/128", "127.0.0.0/8"]
+        names = [name for name in self._config.insecure_registries if "/" not in name]
+        networks = [name for name in self._config.insecure_registries if "/" in name]
+        indexes = {
+            "docker.io": {
+                "Name": "docker.io",
+                "Mirrors": list(self._config.registry_mirrors),
+                "Secure": True,
+                "Official": True,
+            }
+        }
+        indexes.update({name: {"Name": name, "Mirrors": [], "Secure": False, "Official": False} for name in names})
+        return {
+            "IndexServerAddress": "https://index.docker.io/v1/",
+            "RegistryConfig": {
+                "InsecureRegistryCIDRs": [*loopback, *networks],
+                "IndexConfigs": indexes,
+                "Mirrors": list(self._config.registry_mirrors),
+            },
+        }
+
+
+_NO_SWARM: Final = {
+    "NodeID": "",
+    "NodeAddr": "",
+    "LocalNodeState": "inactive",
+    "ControlAvailable": False,
+    "Error": "",
+    "RemoteManagers": None,
+}
+
+
+def _limit_support(controllers: frozenset[str]) -> dict[str, bool]:
+    memory, cpu = "memory" in controllers, "cpu" in controllers
+    return {
+        "MemoryLimit": memory,
+        "SwapLimit": memory and os.path.exists("/proc/swaps"),
+        "CpuCfsPeriod": cpu,
+        "CpuCfsQuota": cpu,
+        "CPUShares": cpu,
+        "CPUSet": "cpuset" in controllers,
+        "PidsLimit": "pids" in controllers,
+        "OomKillDisable": memory and not os.path.exists("/sys/fs/cgroup/cgroup.controllers"),
+    }
+
+
+def _reads_one(path: str) -> bool:
+    try:
+        with open(path, encoding="ascii") as file:
+            return file.read().strip() == "1"
+    except OSError:
+        return False
+
+
+def _os_release() -> dict[str, str]:
+    try:
+        return platform.freedesktop_os_release()
+    except OSError:
+        return {}
+
+
+def _filesystem(path: str) -> str:
+    """The type of the mount below ``path``, from the longest matching line of /proc/self/mountinfo."""
+    best, kind = "", "unknown"
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as file:
+        for line in file:
+            left, _, right = line.partition(" - ")
+            point = left.split()[4]
+            if (path == point or path.startswith(point.rstrip("/") + "/")) and len(point) >= len(best):
+                best, kind = point, right.split()[0]
+    return kind

@@ -1,0 +1,104 @@
+"""What a container is while the engine runs: its lock, who waits for it, who will be attached, and descriptors kept for a new shim.
+
+Nothing of this is persisted; all of it can be rebuilt from the record and the shim.
+"""
+
+import asyncio
+import os
+
+from corten.engine.record import ContainerRecord
+from corten.engine.streams import Attachment
+from corten.storage.trees import Mount
+
+#: What ``wait`` answers: exit code and, when the container could not be removed, why.
+Exit = tuple[int, str | None]
+
+
+class Container:
+    """The live side of one container."""
+
+    __slots__ = (
+        "_exit_waiters",
+        "_removal_waiters",
+        "handles",
+        "lock",
+        "pending",
+        "record",
+        "removing",
+        "restarting",
+        "rootfs",
+    )
+
+    def __init__(self, record: ContainerRecord) -> None:
+        self.record = record
+        self.lock = asyncio.Lock()
+        self.pending: list[Attachment] = []
+        #: Copies of the shim's descriptors by role, for a shim that must take over.
+        self.handles: dict[str, int] = {}
+        #: Its removal has begun, and no second one may.
+        self.removing = False
+        #: Its end is the first half of a restart: AutoRemove does not count.
+        self.restarting = False
+        #: The root's mounts, once they were asked for.
+        self.rootfs: list[Mount] | None = None
+        self._exit_waiters: list[asyncio.Future[Exit]] = []
+        self._removal_waiters: list[asyncio.Future[Exit]] = []
+
+    @property
+    def id(self) -> str:
+        """The full id."""
+        return self.record.id
+
+    def next_exit(self) -> asyncio.Future[Exit]:
+        """Resolves when the first process ends, or when the container is removed before that."""
+        return self._wait(self._exit_waiters)
+
+    def removal(self) -> asyncio.Future[Exit]:
+        """Resolves when the container is gone."""
+        return self._wait(self._removal_waiters)
+
+    def announce_exit(self) -> None:
+        """The record says it ended; wake those who wait for it."""
+        _resolve(self._exit_waiters, (self.record.state.exit_code, None))
+
+    def announce_removal(self, error: str | None = None) -> None:
+        """It is gone (or, with ``error``, could not be removed)."""
+        outcome = (self.record.state.exit_code, error)
+        _resolve(self._exit_waiters, outcome)
+        _resolve(self._removal_waiters, outcome)
+
+    def take_pending(self) -> list[Attachment]:
+        """Clients that attached before the start; the caller's now."""
+        pending, self.pending = self.pending, []
+        return pending
+
+    def keep(self, handles: dict[str, int]) -> None:
+        """Replace the kept descriptors."""
+        self.drop_handles()
+        self.handles = handles
+
+    def drop_handles(self) -> None:
+        """Close the kept descriptors: the container is over."""
+        handles, self.handles = self.handles, {}
+        for fd in handles.values():
+            os.close(fd)
+
+    def close(self) -> None:
+        """Close everything this container holds."""
+        self.drop_handles()
+        for attachment in self.take_pending():
+            attachment.close()
+
+    @staticmethod
+    def _wait(waiters: list[asyncio.Future[Exit]]) -> asyncio.Future[Exit]:
+        waiters[:] = [waiter for waiter in waiters if not waiter.done()]
+        future: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
+        waiters.append(future)
+        return future
+
+
+def _resolve(waiters: list[asyncio.Future[Exit]], outcome: Exit) -> None:
+    for waiter in waiters:
+        if not waiter.done():
+            waiter.set_result(outcome)
+    waiters.clear()
