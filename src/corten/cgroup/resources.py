@@ -7,101 +7,97 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Iterable
+    from typing import Any, Final
 
 Setting = tuple[str, str, str]
 
-_DEFAULT_PERIOD = 100_000
+_DEFAULT_PERIOD: Final = 100_000
+
+# (section, key, controller, file): written as they are when present and not 0; Documentation/admin-guide/cgroup-v1.
+_PLAIN_V1: Final = (
+    ("memory", "limit", "memory", "memory.limit_in_bytes"),
+    ("memory", "swap", "memory", "memory.memsw.limit_in_bytes"),
+    ("memory", "reservation", "memory", "memory.soft_limit_in_bytes"),
+    ("cpu", "shares", "cpu", "cpu.shares"),
+    ("cpu", "period", "cpu", "cpu.cfs_period_us"),
+    ("cpu", "quota", "cpu", "cpu.cfs_quota_us"),
+    ("cpu", "burst", "cpu", "cpu.cfs_burst_us"),
+    ("cpu", "realtimePeriod", "cpu", "cpu.rt_period_us"),
+    ("cpu", "realtimeRuntime", "cpu", "cpu.rt_runtime_us"),
+    ("cpu", "cpus", "cpuset", "cpuset.cpus"),
+    ("cpu", "mems", "cpuset", "cpuset.mems"),
+    ("pids", "limit", "pids", "pids.max"),
+    ("blockIO", "weight", "blkio", "blkio.weight"),
+)
+# The same for v2, where the value needs no conversion but -1 to "max"; Documentation/admin-guide/cgroup-v2.rst.
+_PLAIN_V2: Final = (
+    ("memory", "limit", "memory", "memory.max"),
+    ("memory", "reservation", "memory", "memory.low"),
+    ("cpu", "burst", "cpu", "cpu.max.burst"),
+    ("cpu", "idle", "cpu", "cpu.idle"),
+    ("cpu", "cpus", "cpuset", "cpuset.cpus"),
+    ("cpu", "mems", "cpuset", "cpuset.mems"),
+    ("pids", "limit", "pids", "pids.max"),
+    ("blockIO", "weight", "io", "io.bfq.weight"),
+)
+_THROTTLES: Final = (
+    ("throttleReadBpsDevice", "read_bps_device", "rbps"),
+    ("throttleWriteBpsDevice", "write_bps_device", "wbps"),
+    ("throttleReadIOPSDevice", "read_iops_device", "riops"),
+    ("throttleWriteIOPSDevice", "write_iops_device", "wiops"),
+)
+_PIDS_AND_MEMORY_UNLIMITED: Final = frozenset({"pids.max", "memory.max", "memory.low"})
 
 
 def settings_v1(resources: dict[str, Any]) -> list[Setting]:
-    """Documentation/admin-guide/cgroup-v1 of the kernel."""
-    memory, cpu, pids, block = _parts(resources)
-    made: list[Setting] = []
-    add = made.append
-    limit, swap = memory.get("limit"), memory.get("swap")
-    if limit:
-        add(("memory", "memory.limit_in_bytes", str(limit)))
-    if swap:
-        add(("memory", "memory.memsw.limit_in_bytes", str(swap)))
-    if memory.get("reservation"):
-        add(("memory", "memory.soft_limit_in_bytes", str(memory["reservation"])))
-    if memory.get("swappiness") is not None and memory["swappiness"] <= 100:
-        add(("memory", "memory.swappiness", str(memory["swappiness"])))
+    """What is written on a v1 host, in this order."""
+    made = _plain(resources, _PLAIN_V1)
+    memory, block = resources.get("memory") or {}, resources.get("blockIO") or {}
+    swappiness = memory.get("swappiness")
+    if swappiness is not None and swappiness <= 100:  # -1 as an unsigned number means: not set
+        made.append(("memory", "memory.swappiness", str(swappiness)))
     if memory.get("disableOOMKiller"):
-        add(("memory", "memory.oom_control", "1"))
-    if cpu.get("shares"):
-        add(("cpu", "cpu.shares", str(cpu["shares"])))
-    if cpu.get("period"):
-        add(("cpu", "cpu.cfs_period_us", str(cpu["period"])))
-    if cpu.get("quota"):
-        add(("cpu", "cpu.cfs_quota_us", str(cpu["quota"])))
-    if cpu.get("burst") is not None:
-        add(("cpu", "cpu.cfs_burst_us", str(cpu["burst"])))
-    if cpu.get("realtimePeriod"):
-        add(("cpu", "cpu.rt_period_us", str(cpu["realtimePeriod"])))
-    if cpu.get("realtimeRuntime"):
-        add(("cpu", "cpu.rt_runtime_us", str(cpu["realtimeRuntime"])))
-    if cpu.get("cpus"):
-        add(("cpuset", "cpuset.cpus", cpu["cpus"]))
-    if cpu.get("mems"):
-        add(("cpuset", "cpuset.mems", cpu["mems"]))
-    if pids.get("limit"):
-        add(("pids", "pids.max", _or_max(pids["limit"])))
-    if block.get("weight"):
-        add(("blkio", "blkio.weight", str(block["weight"])))
-    for key, file in (
-        ("throttleReadBpsDevice", "blkio.throttle.read_bps_device"),
-        ("throttleWriteBpsDevice", "blkio.throttle.write_bps_device"),
-        ("throttleReadIOPSDevice", "blkio.throttle.read_iops_device"),
-        ("throttleWriteIOPSDevice", "blkio.throttle.write_iops_device"),
-    ):
-        made.extend(("blkio", file, f"{e['major']}:{e['minor']} {e['rate']}") for e in block.get(key) or [])
-    for page in resources.get("hugepageLimits") or []:
-        add(("hugetlb", f"hugetlb.{page['pageSize']}.limit_in_bytes", str(page["limit"])))
+        made.append(("memory", "memory.oom_control", "1"))
+    for key, file, _ in _THROTTLES:
+        made += [("blkio", f"blkio.throttle.{file}", f"{_device(e)} {e['rate']}") for e in block.get(key) or ()]
+    for page in resources.get("hugepageLimits") or ():
+        made.append(("hugetlb", f"hugetlb.{page['pageSize']}.limit_in_bytes", str(page["limit"])))
     return made
 
 
 def settings_v2(resources: dict[str, Any]) -> list[Setting]:
-    """Documentation/admin-guide/cgroup-v2.rst; conversions as runc and systemd do them."""
-    memory, cpu, pids, block = _parts(resources)
-    made: list[Setting] = []
-    add = made.append
-    limit, swap = memory.get("limit"), memory.get("swap")
-    if limit:
-        add(("memory", "memory.max", _or_max(limit)))
-    if swap:
-        add(("memory", "memory.swap.max", swap_v2(limit or 0, swap)))
-    if memory.get("reservation"):
-        add(("memory", "memory.low", _or_max(memory["reservation"])))
+    """What is written on a v2 host; conversions as runc and systemd do them."""
+    made = _plain(resources, _PLAIN_V2)
+    memory, cpu = resources.get("memory") or {}, resources.get("cpu") or {}
+    block = resources.get("blockIO") or {}
+    if memory.get("swap"):
+        made.append(("memory", "memory.swap.max", swap_v2(memory.get("limit") or 0, memory["swap"])))
     if cpu.get("shares"):
-        add(("cpu", "cpu.weight", str(weight_of_shares(cpu["shares"]))))
+        made.append(("cpu", "cpu.weight", str(weight_of_shares(cpu["shares"]))))
     if cpu.get("quota") or cpu.get("period"):
         quota, period = cpu.get("quota") or -1, cpu.get("period") or _DEFAULT_PERIOD
-        add(("cpu", "cpu.max", f"{quota if quota > 0 else 'max'} {period}"))
-    if cpu.get("burst") is not None:
-        add(("cpu", "cpu.max.burst", str(cpu["burst"])))
-    if cpu.get("idle") is not None:
-        add(("cpu", "cpu.idle", str(cpu["idle"])))
-    if cpu.get("cpus"):
-        add(("cpuset", "cpuset.cpus", cpu["cpus"]))
-    if cpu.get("mems"):
-        add(("cpuset", "cpuset.mems", cpu["mems"]))
-    if pids.get("limit"):
-        add(("pids", "pids.max", _or_max(pids["limit"])))
-    if block.get("weight"):
-        add(("io", "io.bfq.weight", str(block["weight"])))
-    for key, word in (
-        ("throttleReadBpsDevice", "rbps"),
-        ("throttleWriteBpsDevice", "wbps"),
-        ("throttleReadIOPSDevice", "riops"),
-        ("throttleWriteIOPSDevice", "wiops"),
-    ):
-        made.extend(("io", "io.max", f"{e['major']}:{e['minor']} {word}={e['rate']}") for e in block.get(key) or [])
-    for page in resources.get("hugepageLimits") or []:
-        add(("hugetlb", f"hugetlb.{page['pageSize']}.max", str(page["limit"])))
-    made.extend(("", file, value) for file, value in (resources.get("unified") or {}).items())
+        made.append(("cpu", "cpu.max", f"{quota if quota > 0 else 'max'} {period}"))
+    for key, _, word in _THROTTLES:
+        made += [("io", "io.max", f"{_device(e)} {word}={e['rate']}") for e in block.get(key) or ()]
+    for page in resources.get("hugepageLimits") or ():
+        made.append(("hugetlb", f"hugetlb.{page['pageSize']}.max", str(page["limit"])))
+    made += [("", file, str(value)) for file, value in (resources.get("unified") or {}).items()]
     return made
+
+
+def _plain(resources: dict[str, Any], table: Iterable[tuple[str, str, str, str]]) -> list[Setting]:
+    made = []
+    for section, key, controller, file in table:
+        value = (resources.get(section) or {}).get(key)
+        if value:
+            unlimited = file in _PIDS_AND_MEMORY_UNLIMITED and value < 0
+            made.append((controller, file, "max" if unlimited else str(value)))
+    return made
+
+
+def _device(entry: dict[str, Any]) -> str:
+    return f"{entry['major']}:{entry['minor']}"
 
 
 def weight_of_shares(shares: int) -> int:
@@ -119,16 +115,3 @@ def swap_v2(limit: int, swap: int) -> str:
     if swap < limit:
         raise ValueError("linux.resources.memory.swap: memory+swap limit should be >= memory limit")
     return str(swap - limit)
-
-
-def _or_max(value: int) -> str:
-    return str(value) if value > 0 else "max"
-
-
-def _parts(resources: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any], dict[str, Any]]:
-    return (
-        resources.get("memory") or {},
-        resources.get("cpu") or {},
-        resources.get("pids") or {},
-        resources.get("blockIO") or {},
-    )

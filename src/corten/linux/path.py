@@ -34,12 +34,13 @@ def openat2(directory: int, path: str, flags: int, mode: int = 0, *, resolve: in
     """openat2(2), since Linux 5.6. ``mode`` must be 0 unless a file may be created."""
     how = struct.pack("=QQQ", flags | os.O_CLOEXEC, mode, resolve)
     encoded = zeroed(path)
-    for _ in range(_ATTEMPTS):
+    for attempt in range(_ATTEMPTS):
         try:
             return call("openat2", directory, encoded, how, len(how), operand=path)
-        except BlockingIOError as error:
-            last = error
-    raise last
+        except BlockingIOError:
+            if attempt == _ATTEMPTS - 1:
+                raise
+    raise AssertionError("the last attempt returns or raises")
 
 
 class Root:
@@ -102,7 +103,7 @@ def _require_regular(fd: int, path: str) -> None:
 
 
 def _create(root: int, path: str, mode: int, *, directory: bool) -> int:
-    """Walk ``path`` inside ``root``, creating what is missing; also behind dangling links, as if ``root`` were ``/``."""
+    """Walk ``path`` inside ``root``, making what is missing; also behind dangling links, as if ``root`` were ``/``."""
     held = [os.dup(root)]
     pending = [part for part in reversed(path.split("/")) if part not in ("", ".")]
     links = 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _signal
 import ctypes
 import fcntl
 import os
@@ -12,8 +11,11 @@ from corten.linux.syscall import call, zeroed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal as _signal
     from collections.abc import Sequence
     from typing import Final
+else:
+    import _signal
 
 PR_SET_PDEATHSIG: Final = 1
 PR_SET_DUMPABLE: Final = 4

@@ -88,7 +88,7 @@ def compile_profile(profile: dict[str, Any]) -> bytes:
     """An OCI ``linux.seccomp`` document as an array of ``struct sock_filter``, optimised as a binary tree.
 
     Calls the running libseccomp has no name for are skipped; calls newer than every call the profile names answer
-    ENOSYS, so that programs fall back instead of failing with EPERM. Raises :class:`UnsupportedProfileError`, or OSError
+    ENOSYS, so that programs fall back instead of failing with EPERM. Raises UnsupportedProfileError, or OSError
     when libseccomp is missing.
     """
     library = _load()

@@ -54,7 +54,7 @@ def call(name: str, *arguments: object, operand: str | bytes | int | None = None
 
     Raises :class:`OSError` with the call's name in its text and ``operand`` as its file name.
     """
-    result: int = _syscall(_long(NUMBERS[name]), *[_long(a) if a.__class__ is int else a for a in arguments])  # type: ignore[arg-type]
+    result: int = _syscall(_long(NUMBERS[name]), *[_long(a) if a.__class__ is int else a for a in arguments])
     if result == -1:
         number = ctypes.get_errno()
         raise OSError(number, f"{name}: {os.strerror(number)}", operand)

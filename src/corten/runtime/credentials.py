@@ -83,7 +83,7 @@ def resolve(user: str, passwd: bytes, group: bytes) -> Identity:
 
 
 def _find_user(who: str, passwd: bytes) -> tuple[str, int, int, str]:
-    wanted = "0" if not who else who
+    wanted = who or "0"
     for parts in _entries(passwd, 4):
         uid, gid = _id_of(parts[2]), _id_of(parts[3])
         if uid is None or gid is None:

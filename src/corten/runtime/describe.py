@@ -91,7 +91,7 @@ def template() -> dict[str, Any]:
 
 def _mounts() -> list[dict[str, Any]]:
     plain = ["nosuid", "noexec", "nodev"]
-    rows = (
+    rows: tuple[tuple[str, str, str, list[str]], ...] = (
         ("/proc", "proc", "proc", []),
         ("/dev", "tmpfs", "tmpfs", ["nosuid", "strictatime", "mode=755", "size=65536k"]),
         ("/dev/pts", "devpts", "devpts", ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]),

@@ -53,7 +53,7 @@ def populate(tree: Tree, devices: Sequence[dict[str, Any]]) -> None:
 
 
 def _from_spec(tree: Tree, dev: int, device: dict[str, Any]) -> None:
-    kind = device.get("type")
+    kind = device.get("type") or ""
     if kind not in _KINDS:
         raise RuntimeFailure(f"linux.devices: unknown type {kind!r} of {device.get('path')}")
     path = os.path.normpath(device["path"])

@@ -15,21 +15,23 @@ Nothing is imported here: the root is the container's.
 
 from __future__ import annotations
 
-import _signal
 import errno
 import os
 import stat
 
 from corten.errors import CommandNotFound, CommandNotInvocable, CortenError, RuntimeFailure
-from corten.linux import procfs, seccomp
 from corten.linux import process as linux_process
+from corten.linux import procfs, seccomp
 from corten.linux.path import Root
 from corten.runtime import credentials, reaper, sync
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal as _signal
     from collections.abc import Sequence
     from typing import Any, Final, NoReturn
+else:
+    import _signal
 
 _SI_SIGNALS: Final = (_signal.SIGPIPE, _signal.SIGXFSZ)
 

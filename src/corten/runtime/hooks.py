@@ -1,4 +1,4 @@
-"""OCI hooks: programs of the host run around a container's start and end (runtime-spec, config.md "POSIX-platform Hooks").
+"""OCI hooks: programs run around a container's start and end (runtime-spec, config.md "POSIX-platform Hooks").
 
 Only startContainer hooks belong to the container's root and run inside it, after the import fence; the others are the
 host's. A hook that fails before the start ends the start; later ones are reported by the caller.

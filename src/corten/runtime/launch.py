@@ -6,7 +6,6 @@ the child asks  (6) the console to its socket  (7) ready: the pid file. Any fail
 
 from __future__ import annotations
 
-import _signal
 import _socket
 import os
 import struct
@@ -21,7 +20,10 @@ from corten.runtime.seccomp import cached
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal as _signal
     from typing import Any, Final
+else:
+    import _signal
 
 _FORWARDED: Final = (
     _signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM, _signal.SIGUSR1, _signal.SIGUSR2,
@@ -31,12 +33,13 @@ _FORWARDED: Final = (
 class Launch:
     """One create or exec on its way: where its terminal goes, and what was seen of it."""
 
-    __slots__ = ("console_socket", "master", "started")
+    __slots__ = ("console_socket", "master", "started", "warnings")
 
     def __init__(self, console_socket: str, started: container.Started) -> None:
         self.console_socket = console_socket
         self.started = started
         self.master = -1
+        self.warnings: list[str] = []
 
     def follow(self, *, until_ready: bool, held: state.Container | None = None) -> None:
         """Read the channel to its end (or to ``ready``); raises what the child reports."""
@@ -56,7 +59,7 @@ class Launch:
                 hooks.run(held.spec, "createRuntime", held.oci_state("creating"))
                 sync.answer(self.started.sync)
             elif "warning" in message:
-                os.write(2, f"warning: {message['warning']}\n".encode())
+                self.warnings.append(message["warning"])
             elif "ready" in message and until_ready:
                 return
 

@@ -64,7 +64,7 @@ def _dispatch(options: flags.Options, command: str, rest: list[str]) -> int:
         return _describe(command, parsed)
     if not arguments and command != "list":
         raise errors.InvalidArgument(f'"{command}" requires a minimum of 1 argument')
-    return _on_container(root, command, arguments, parsed)
+    return _on_container(root, command, arguments, parsed, options)
 
 
 def _describe(command: str, parsed: flags.Options) -> int:
@@ -79,37 +79,30 @@ def _describe(command: str, parsed: flags.Options) -> int:
     return 0
 
 
-def _on_container(root: str, command: str, arguments: list[str], parsed: flags.Options) -> int:
+def _on_container(root: str, command: str, arguments: list[str], parsed: flags.Options, log: flags.Options) -> int:
     from corten.cgroup import hierarchy
     from corten.runtime import launch, manage
 
     host = hierarchy.detect()
     name = arguments[0] if arguments else ""
-    if command == "create":
-        launch.create(root, host, name, parsed)
-    elif command == "start":
-        launch.start(root, host, name)
-    elif command == "run":
-        return launch.run(root, host, name, parsed)
-    elif command == "exec":
-        return launch.execute(root, host, arguments, parsed)
-    elif command == "state":
-        sys.stdout.write(manage.show_state(root, host, name))
-    elif command == "list":
-        sys.stdout.write(manage.show_list(root, host, parsed))
-    elif command == "ps":
-        sys.stdout.write(manage.show_processes(root, host, arguments, parsed))
-    elif command == "kill":
-        manage.kill(root, host, arguments, parsed)
-    elif command == "delete":
-        manage.delete(root, host, name, parsed)
-    elif command == "pause":
-        manage.pause(root, host, name)
-    elif command == "resume":
-        manage.resume(root, host, name)
-    elif command == "update":
-        for warning in manage.update(root, host, name, parsed):
-            sys.stderr.write(f"warning: {warning}\n")
+    warnings: list[str] = []
+    match command:
+        case "create":
+            warnings = launch.create(root, host, name, parsed).warnings
+        case "start":
+            launch.start(root, host, name)
+        case "run":
+            return launch.run(root, host, name, parsed)
+        case "exec":
+            return launch.execute(root, host, arguments, parsed)
+        case "update":
+            warnings = manage.update(root, host, name, parsed)
+        case "state" | "list" | "ps":
+            sys.stdout.write(manage.show(command, root, host, arguments, parsed))
+        case _:
+            manage.change(command, root, host, arguments, parsed)
+    for warning in warnings:
+        _log(log, "warning", warning)
     return 0
 
 
@@ -124,15 +117,20 @@ def _report(options: flags.Options, error: BaseException) -> None:
     from corten.runtime.finish import describe
 
     text = describe(error)[1]
-    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     sys.stderr.write(f"{text}\n")
+    _log(options, "error", text)
+
+
+def _log(options: flags.Options, level: str, text: str) -> None:
+    """One line to the file of ``--log``, in ``--log-format``."""
     path = options.values.get("log")
     if not path:
         return
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     if options.values.get("log-format") == "json":
-        line = encode({"level": "error", "msg": text, "time": now})
+        line = encode({"level": level, "msg": text, "time": now})
     else:
-        line = f"time={encode(now)} level=error msg={encode(text)}"
+        line = f"time={encode(now)} level={level} msg={encode(text)}"
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         os.write(fd, f"{line}\n".encode())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _signal
 import os
 import time
 
@@ -15,7 +14,10 @@ from corten.runtime.flags import Options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal as _signal
     from typing import Any, Final
+else:
+    import _signal
 
 _PATIENCE: Final = 100  # tries of 10 ms until a killed process is gone
 
@@ -28,6 +30,29 @@ def signal_number(text: str) -> int:
     if not isinstance(number, int):
         raise InvalidArgument(f"unknown signal {text!r}")
     return int(number)
+
+
+def show(command: str, root: str, hierarchy: Hierarchy, arguments: list[str], options: Options) -> str:
+    """What ``state``, ``list`` and ``ps`` print."""
+    if command == "state":
+        return show_state(root, hierarchy, arguments[0])
+    if command == "list":
+        return show_list(root, hierarchy, options)
+    return show_processes(root, hierarchy, arguments, options)
+
+
+def change(command: str, root: str, hierarchy: Hierarchy, arguments: list[str], options: Options) -> None:
+    """Do ``kill``, ``delete``, ``pause`` or ``resume``."""
+    if command == "kill":
+        kill(root, hierarchy, arguments, options)
+    elif command == "delete":
+        delete(root, hierarchy, arguments[0], options)
+    elif command == "pause":
+        pause(root, hierarchy, arguments[0])
+    elif command == "resume":
+        resume(root, hierarchy, arguments[0])
+    else:
+        raise InvalidArgument(f"No help topic for '{command}'")
 
 
 def show_state(root: str, hierarchy: Hierarchy, identifier: str) -> str:

@@ -7,14 +7,16 @@ interpreter behind /proc/1/exe is out of the container's reach (and a read-only 
 
 from __future__ import annotations
 
-import _signal
 import os
 
 from corten.linux import process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal as _signal
     from typing import Final, NoReturn
+else:
+    import _signal
 
 _NOT_FORWARDED: Final = (
     _signal.SIGCHLD, _signal.SIGKILL, _signal.SIGSTOP, _signal.SIGFPE, _signal.SIGILL, _signal.SIGSEGV,
@@ -27,7 +29,7 @@ def become_init(channel: int) -> None:
 
     ``channel`` is closed in init, so that the starter's EOF means the program's execve.
     """
-    waited = set(_signal.valid_signals()) - {_signal.SIGFPE, _signal.SIGILL, _signal.SIGSEGV, _signal.SIGBUS}
+    waited: set[int] = set(_signal.valid_signals()) - {_signal.SIGFPE, _signal.SIGILL, _signal.SIGSEGV, _signal.SIGBUS}
     _signal.pthread_sigmask(_signal.SIG_SETMASK, waited)
     child = os.fork()  # noqa: TID251  one thread, and the child only execs
     if child == 0:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _signal
 import errno
 import fcntl
 import os
@@ -11,7 +10,10 @@ import termios
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal as _signal
     from typing import Any, Final
+else:
+    import _signal
 
 _CHUNK: Final = 65536
 

@@ -207,7 +207,7 @@ def mount_all(tree: Tree, mounts: Sequence[dict[str, Any]]) -> None:
 def mount_one(tree: Tree, entry: dict[str, Any]) -> None:
     """One OCI mount."""
     options = parse(entry.get("options") or ())
-    fstype, target = entry.get("type") or "", os.path.normpath("/" + entry["destination"])
+    fstype, target = entry.get("type") or "", os.path.normpath("/" + entry["destination"].lstrip("/"))
     if options.bind or fstype == "bind":
         fd = _bind(tree, entry["source"], target, options)
         tree.bound_dev |= target == "/dev"
@@ -295,7 +295,7 @@ def _mount_cgroup(tree: Tree, target: str, options: MountOptions) -> int:
         os.close(where)
         return fd
     writable = options.attr_set & ~m.MOUNT_ATTR_RDONLY
-    top = new_filesystem("tmpfs", "cgroup", [("mode", "755")], writable & ~m.MOUNT_ATTR_RDONLY)
+    top = new_filesystem("tmpfs", "tmpfs", [("mode", "755")], writable & ~m.MOUNT_ATTR_RDONLY)
     m.move_mount(top, where)
     os.close(where)
     for name, directory in group.hierarchy.mounts.items():
