@@ -41,6 +41,10 @@ _ELEMENTS_PER_LINE: Final = 64
 Change = Callable[[Connection, str, Sequence[nftables.Element]], None]
 
 
+class TableGone(Unavailable):
+    """Somebody deleted the table (``nft flush ruleset``): :meth:`Firewall.load` makes it again."""
+
+
 class Firewall:
     """The table ``name`` in the network namespace of the caller; may be used by several threads.
 
@@ -72,10 +76,12 @@ class Firewall:
             raise Unavailable(f"nftables rules cannot be loaded: {error}") from error
 
     def publish(self, publications: Sequence[Publication]) -> None:
-        """Open ports, all or none."""
+        """Open ports, all or none; TableGone when there is no table any more."""
         try:
             self._change(nftables.add_elements, publications)
         except OSError as error:
+            if error.errno == errno.ENOENT:
+                raise TableGone(f"nftables table {self.name} is gone") from error
             raise Unavailable(f"ports cannot be published: {error.strerror}") from error
 
     def withdraw(self, publications: Sequence[Publication]) -> None:

@@ -2,10 +2,11 @@
 
 Owns the order of the kernel's steps. Refuses to know which addresses are free and which ports are published.
 
-unshare(2) changes the calling thread only, so each sandbox is made by a thread of its own that never comes back: when
-it ends, its reference to the namespace goes with it and the descriptor is the only one left. Closing that descriptor
-(and the end of the container) is all it takes to delete the veth pair: the kernel does it in the background, while an
-explicit deletion would wait some 20 ms for an RCU grace period.
+unshare(2) changes the calling thread only, so each namespace is made by a thread of its own that never comes back: when
+it ends, its reference to the namespace goes with it and the descriptors are the only ones left. A netlink socket opened
+there stays in that namespace, so the rest can be done from any thread. Closing the descriptors (and the end of the
+container) is all it takes to delete the veth pair: the kernel does it in the background, while an explicit deletion
+would wait some 20 ms for an RCU grace period.
 """
 
 import errno
@@ -13,7 +14,7 @@ import os
 import secrets
 import socket
 import threading
-from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Final
 
 from corten.errors import Unavailable
@@ -29,30 +30,62 @@ _THREAD_NAMESPACE: Final = "/proc/thread-self/ns/net"
 _IPV6_DEFAULT: Final = "/proc/sys/net/ipv6/conf/default/disable_ipv6"
 
 
-def isolated() -> int:
-    """A namespace with nothing but its loopback (mode ``none``); the descriptor belongs to the caller."""
-    return _in_own_thread(lambda: _born(lambda inside, _: inside.execute([route.set_up(LOOPBACK_INDEX)])))
+class Bare:
+    """A namespace with nothing but its loopback, which is up, and a socket to configure it."""
+
+    __slots__ = ("_inside", "descriptor")
+
+    def __init__(self, descriptor: int, inside: Connection) -> None:
+        self.descriptor = descriptor
+        self._inside = inside
+
+    def isolated(self) -> int:
+        """Hand it over as it is (mode ``none``); the descriptor belongs to the caller."""
+        self._inside.close()
+        return self.descriptor
+
+    def bridged(self, network: BridgeNetwork, endpoint: Endpoint) -> int:
+        """Hand it over with ``eth0`` on the bridge; the descriptor belongs to the caller.
+
+         (1) veth pair: host side a port of the bridge, peer born inside as eth0
+         (2) inside: address, eth0 up, default route
+         (3) host side: no link-local address, up, hairpin; the bridge learns the MAC at once. After (2), because a port
+             forwards from the moment it is raised only if its other end is up already; later it has to wait for the
+             kernel's link watch, and an entry for it is refused (EPERM)
+
+        Unavailable when the kernel refuses; nothing is left then, because the namespace is closed.
+        """
+        try:
+            with Connection(ROUTE) as host, self._inside as inside:
+                _wire(host, inside, self.descriptor, network, endpoint)
+        except OSError as error:
+            os.close(self.descriptor)
+            raise Unavailable(f"network interface cannot be made: {error.strerror}") from error
+        return self.descriptor
+
+    def close(self) -> None:
+        """Give the namespace up."""
+        self._inside.close()
+        os.close(self.descriptor)
 
 
-def bridged(network: BridgeNetwork, endpoint: Endpoint) -> int:
-    """A namespace with ``eth0`` on the bridge; the descriptor belongs to the caller.
+def bare() -> Bare:
+    """Make a namespace in a thread of its own; Unavailable when the kernel refuses."""
+    made: list[Bare] = []
+    failures: list[OSError] = []
 
-     (1) a socket in the engine's namespace, before leaving it
-     (2) a new namespace; IPv6 off for interfaces to come (the bridge has none), loopback keeps ::1
-     (3) veth pair: host side a port of the bridge, peer born inside as eth0
-     (4) inside: loopback up, address, eth0 up, default route
-     (5) host side: no link-local address, up, hairpin; the bridge learns the MAC at once. After (4), because a port
-         forwards from the moment it is raised only if its other end is up already; later it has to wait for the
-         kernel's link watch, and an entry for it is refused (EPERM)
+    def run() -> None:
+        try:
+            made.append(_born())
+        except OSError as error:
+            failures.append(error)
 
-    Unavailable when the kernel refuses; nothing is left then, because the namespace dies with the thread.
-    """
-
-    def build() -> int:
-        with Connection(ROUTE) as host:  # (1)
-            return _born(lambda inside, descriptor: _wire(host, inside, descriptor, network, endpoint))
-
-    return _in_own_thread(build)
+    thread = threading.Thread(target=run, name="network-namespace", daemon=True)
+    thread.start()
+    thread.join()
+    if failures:
+        raise Unavailable(f"network namespace cannot be made: {failures[0].strerror}") from failures[0]
+    return made[0]
 
 
 def of_process(pid: int) -> int:
@@ -86,40 +119,21 @@ def hold_port(protocol: str, host_ip: str, port: int) -> int:
     return holder.detach()
 
 
-def _in_own_thread(build: Callable[[], int]) -> int:
-    outcome: list[int] = []
-    failures: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            outcome.append(build())
-        except BaseException as error:
-            failures.append(error)
-
-    thread = threading.Thread(target=run, name="network-sandbox", daemon=True)
-    thread.start()
-    thread.join()
-    if not failures:
-        return outcome[0]
-    failure = failures[0]
-    if isinstance(failure, OSError):
-        raise Unavailable(f"network namespace cannot be made: {failure.strerror}") from failure
-    raise failure
-
-
-def _born(configure: Callable[[Connection, int], None]) -> int:
-    unshare(CLONE_NEWNET)  # (2)
-    descriptor = os.open(_THREAD_NAMESPACE, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        with Connection(ROUTE) as inside:
-            configure(inside, descriptor)
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor
+def _born() -> Bare:
+    unshare(CLONE_NEWNET)
+    with ExitStack() as undo:
+        descriptor = os.open(_THREAD_NAMESPACE, os.O_RDONLY | os.O_CLOEXEC)
+        undo.callback(os.close, descriptor)
+        inside = Connection(ROUTE)
+        undo.callback(inside.close)
+        _disable_ipv6()
+        inside.execute([route.set_up(LOOPBACK_INDEX)])
+        undo.pop_all()
+    return Bare(descriptor, inside)
 
 
 def _disable_ipv6() -> None:
+    """No IPv6 on interfaces to come, as the bridge has none; loopback keeps ::1."""
     try:
         switch = os.open(_IPV6_DEFAULT, os.O_WRONLY | os.O_CLOEXEC)
     except OSError:  # a kernel without IPv6
@@ -131,11 +145,9 @@ def _disable_ipv6() -> None:
 
 
 def _wire(host: Connection, inside: Connection, descriptor: int, network: BridgeNetwork, endpoint: Endpoint) -> None:
-    _disable_ipv6()
-    index = _add_pair(host, descriptor, network, endpoint)  # (3)
-    inside.execute(  # (4)
+    index = _add_pair(host, descriptor, network, endpoint)  # (1)
+    inside.execute(  # (2)
         [
-            route.set_up(LOOPBACK_INDEX),
             route.add_address(index + 1, str(endpoint.address), network.subnet.prefixlen),
             route.set_up(index + 1),
             route.default_route(str(network.gateway), index + 1),
@@ -144,7 +156,7 @@ def _wire(host: Connection, inside: Connection, descriptor: int, network: Bridge
     port = [route.set_up(index), route.hairpin(index), route.forward_to(endpoint.mac, index)]
     if os.path.exists(_IPV6_DEFAULT):
         port.insert(0, route.no_ipv6_autoconf(index))
-    host.execute(port)  # (5)
+    host.execute(port)  # (3)
 
 
 def _add_pair(host: Connection, descriptor: int, network: BridgeNetwork, endpoint: Endpoint) -> int:

@@ -42,7 +42,7 @@ class Plant:
     def container(self) -> tuple[int, str]:
         address = self.pool.allocate()
         endpoint = Endpoint(address, ipam.mac_for(address), f"v{int(address):x}")
-        self._open.append(sandbox.bridged(self.network, endpoint))
+        self._open.append(sandbox.bare().bridged(self.network, endpoint))
         return self._open[-1], str(address)
 
     def close(self) -> None:
@@ -238,7 +238,7 @@ def test_an_address_that_is_given_again_works_at_once(plant: Plant, host: int) -
         assert get(address, INNER).startswith("hello ")
     plant.pool.release(IPv4Address(address))
     endpoint = Endpoint(plant.pool.allocate(), ipam.mac_for(IPv4Address(address)), "vsecond")
-    second = sandbox.bridged(plant.network, endpoint)
+    second = sandbox.bare().bridged(plant.network, endpoint)
     try:
         with http_server(second, INNER):
             assert get(address, INNER, timeout=0.5).startswith("hello ")

@@ -288,6 +288,7 @@ def test_cancelled_attach_leaves_nothing(host: int, tmp_path: Path) -> None:
     async def body(service: NetworkService) -> None:
         (await service.attach(request("web", ("80/tcp", "", "8080")))).close()
         await service.release("web" * 8)  # opens what the service keeps
+        await asyncio.sleep(0.3)
         descriptors = len(os.listdir("/proc/self/fd"))
         for delay in (0, 0.0003, 0.001):
             attach = asyncio.ensure_future(service.attach(request("web", ("80/tcp", "", "8080"))))
@@ -296,10 +297,29 @@ def test_cancelled_attach_leaves_nothing(host: int, tmp_path: Path) -> None:
             with pytest.raises(asyncio.CancelledError):
                 await attach
             assert elements(tmp_path) == ""
+        await asyncio.sleep(0.3)
         assert len(os.listdir("/proc/self/fd")) == descriptors
         sandbox = await service.attach(request("web", ("80/tcp", "", "8080")))
         assert sandbox.record.ip == "172.17.0.2"
         sandbox.close()
+
+    run(tmp_path, body)
+
+
+def test_a_deleted_table_is_made_again_with_everything_in_it(host: int, neighbour: int, tmp_path: Path) -> None:
+    async def body(service: NetworkService) -> None:
+        first = await service.attach(request("one", ("80/tcp", "", "8080")))
+        await asyncio.to_thread(libnftables.run, "flush ruleset")
+        await service.release("nobody")
+        second = await service.attach(request("two", ("80/tcp", "", "9090")))
+        for sandbox, port in ((first, 8080), (second, 9090)):
+            assert sandbox.netns_fd is not None
+            with http_server(sandbox.netns_fd, 80):
+                assert await asyncio.to_thread(reachable, neighbour, HOST_ADDRESS, port)
+        await asyncio.to_thread(libnftables.run, "flush ruleset")
+        await service.release("one" * 8)
+        first.close()
+        second.close()
 
     run(tmp_path, body)
 

@@ -62,7 +62,7 @@ def private_namespace() -> Iterator[None]:
 @contextlib.contextmanager
 def neighbour() -> Iterator[int]:
     """Another host on a cable to this one; it routes everything, also loopback addresses, through this one."""
-    descriptor = sandbox.isolated()
+    descriptor = sandbox.bare().isolated()
     with Connection(ROUTE) as connection:
         cable = route.create_veth(
             "lan0",

@@ -10,31 +10,34 @@ import asyncio
 import logging
 import os
 import secrets
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv4Address
 from typing import Final
 
 from corten.api.filters import Filters
 from corten.api.types.network import NetworkResource
 from corten.engine.config import EngineConfig
 from corten.engine.events import EventService
-from corten.engine.networks import names, validation
+from corten.engine.networks import names, options, validation
 from corten.engine.networks.catalog import NAMES, Catalog
 from corten.engine.networks.host import HostFiles
 from corten.engine.networks.record import EndpointRecord, PublishedPort
 from corten.engine.networks.request import ContainerNetworkRequest
-from corten.errors import CortenError, Forbidden, InvalidArgument, NoSuchNetwork, Unavailable
+from corten.errors import CortenError, Forbidden, NoSuchNetwork, Unavailable
 from corten.network import bridge, coexistence, ipam, ports, sandbox
-from corten.network.firewall import Firewall
+from corten.network.firewall import Firewall, TableGone
 from corten.network.model import ANY_ADDRESS, BRIDGE, HOST, NONE, BridgeNetwork, Endpoint, Publication
+from corten.network.reserve import Reserve
 
 logger = logging.getLogger(__name__)
 
 NO_BRIDGE: Final = "none"
 # A namespace whose last process has ended is gone within milliseconds; one that another container joined is not.
 _REAP_AFTER_SECONDS: Final = 1.0
+# Off the path of the container that has just taken one.
+_REFILL_AFTER_SECONDS: Final = 0.03
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,8 @@ class NetworkService:
         self._bridged: _Bridged | None = None
         self._reaping: set[asyncio.Task[None]] = set()
         self._settling: set[asyncio.Task[None]] = set()
+        self._refilling: set[asyncio.Task[None]] = set()
+        self._reserve = Reserve()
         self._warnings: list[str] = []
 
     @property
@@ -111,7 +116,7 @@ class NetworkService:
             return
         try:
             network = await asyncio.to_thread(self._ensure_bridge)  # (1)
-            pool = ipam.Pool(network.subnet, network.gateway, within=_fixed_range(self._config))
+            pool = ipam.Pool(network.subnet, network.gateway, within=options.fixed_range(self._config))
             firewall = Firewall(
                 names.table(self._config.instance), network, inter_container=self._config.icc,
                 masquerade=self._config.ip_masq,
@@ -130,8 +135,9 @@ class NetworkService:
         """Let go of what this process holds; bridge, rules and running containers stay as they are."""
         if self._settling:
             await asyncio.wait(self._settling)
-        for task in self._reaping:
+        for task in (*self._reaping, *self._refilling):
             task.cancel()
+        self._reserve.close()
         if self._bridged is not None:
             self._bridged.firewall.close()
         for descriptor in self._ports.descriptors():
@@ -171,7 +177,8 @@ class NetworkService:
         if mode == HOST:
             return self._keep(request, None, self._plain_record(request, HOST))
         if mode == NONE:
-            descriptor = await asyncio.to_thread(sandbox.isolated)
+            self._refill()
+            descriptor = await _whole(asyncio.to_thread(lambda: self._reserve.take().isolated()), os.close)
             return self._keep(request, descriptor, self._plain_record(request, NONE))
         if mode.startswith("container:"):
             return Sandbox(sandbox.of_process(request.target_pid), EndpointRecord(mode=mode, name=request.name), None)
@@ -208,7 +215,8 @@ class NetworkService:
             publications = self._claim(request, str(address), endpoint_id, undo)
             mac = request.mac_address.lower() or ipam.mac_for(address)
             endpoint = Endpoint(address, mac, names.veth())
-            descriptor = await _build(bridged, endpoint, publications)
+            self._refill()
+            descriptor = await self._build(bridged, endpoint, publications)
             undo.callback(os.close, descriptor)
             record = EndpointRecord(
                 mode=BRIDGE, network=BRIDGE, network_id=self._catalog.id_of(BRIDGE), endpoint_id=endpoint_id,
@@ -221,6 +229,36 @@ class NetworkService:
             result = self._keep(request, descriptor, record)
             undo.pop_all()
         return result
+
+    async def _build(self, bridged: _Bridged, endpoint: Endpoint, publications: Sequence[Publication]) -> int:
+        def build() -> int:
+            descriptor = self._reserve.take().bridged(bridged.network, endpoint)
+            try:
+                self._publish(bridged, publications)
+            except BaseException:
+                os.close(descriptor)
+                raise
+            return descriptor
+
+        def take_back(descriptor: int) -> None:
+            os.close(descriptor)
+            bridged.firewall.withdraw(publications)
+
+        return await _whole(asyncio.to_thread(build), take_back)
+
+    def _publish(self, bridged: _Bridged, publications: Sequence[Publication]) -> None:
+        if not publications:
+            return
+        try:
+            bridged.firewall.publish(publications)
+        except TableGone:
+            logger.warning("somebody deleted the nftables table %s: it is made again", bridged.firewall.name)
+            standing = [p for record in tuple(self._endpoints.values()) for p in _publications(record)]
+            bridged.firewall.load([*standing, *publications])
+
+    def _refill(self) -> None:
+        if not self._refilling:
+            self._later(_fill_later(self._reserve), self._refilling)
 
     def _claim(
         self, request: ContainerNetworkRequest, address: str, endpoint_id: str, undo: ExitStack
@@ -276,7 +314,7 @@ class NetworkService:
         if config.bridge:
             return bridge.adopt(config.bridge, mtu=config.mtu)
         return bridge.ensure(
-            names.bridge(config.instance), wanted=_bip(config), pools=ipam.parse_pools(config.default_address_pools),
+            names.bridge(config.instance), wanted=options.bip(config), pools=ipam.parse_pools(config.default_address_pools),
             avoid=self._files.nameserver_networks(), mtu=config.mtu,
         )  # fmt: skip
 
@@ -301,25 +339,22 @@ def _hold(protocol: str, host_ip: str, port: int) -> int:
         raise ports.HostPortBusy(os.strerror(error.errno or 0).lower()) from error
 
 
-async def _build(bridged: _Bridged, endpoint: Endpoint, publications: Sequence[Publication]) -> int:
-    work = asyncio.ensure_future(asyncio.to_thread(_build_now, bridged, endpoint, publications))
+async def _whole(work: Coroutine[None, None, int], take_back: Callable[[int], None]) -> int:
+    """Await ``work``, which runs in a thread and cannot be cancelled: on cancellation its outcome is taken back."""
+    task = asyncio.ensure_future(work)
     try:
-        return await asyncio.shield(work)
+        return await asyncio.shield(task)
     except asyncio.CancelledError:
-        # A thread cannot be cancelled: what it makes is awaited and taken back.
-        os.close(await work)
-        await asyncio.to_thread(bridged.firewall.withdraw, publications)
+        take_back(await task)
         raise
 
 
-def _build_now(bridged: _Bridged, endpoint: Endpoint, publications: Sequence[Publication]) -> int:
-    descriptor = sandbox.bridged(bridged.network, endpoint)
+async def _fill_later(reserve: Reserve) -> None:
+    await asyncio.sleep(_REFILL_AFTER_SECONDS)
     try:
-        bridged.firewall.publish(publications)
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor
+        await asyncio.to_thread(reserve.fill)
+    except Unavailable as error:
+        logger.warning("no network namespace could be made in advance: %s", error)
 
 
 async def _delete_interface(veth: str) -> None:
@@ -335,24 +370,6 @@ async def _forget_flows(firewall: Firewall, address: str) -> None:
         await asyncio.to_thread(firewall.forget_flows, address)
     except Unavailable as error:
         logger.warning("%s", error)
-
-
-def _bip(config: EngineConfig) -> IPv4Interface | None:
-    if not config.bip:
-        return None
-    try:
-        return IPv4Interface(config.bip)
-    except ValueError as error:
-        raise InvalidArgument(f"bip: {config.bip} is not an IPv4 address with a prefix length") from error
-
-
-def _fixed_range(config: EngineConfig) -> IPv4Network | None:
-    if not config.fixed_cidr:
-        return None
-    try:
-        return IPv4Network(config.fixed_cidr)
-    except ValueError as error:
-        raise InvalidArgument(f"fixed-cidr: {config.fixed_cidr} is not an IPv4 subnet") from error
 
 
 def _publications(record: EndpointRecord) -> Sequence[Publication]:
