@@ -14,6 +14,7 @@ def busybox_tar(target: Path) -> Path:
     assert program is not None, "busybox-static is not installed"
     with tempfile.TemporaryDirectory(prefix="corten-busybox-") as name:
         root = Path(name)
+        root.chmod(0o755)
         for folder in ("bin", "etc", "tmp", "root", "home", "var", "usr/bin", "usr/sbin", "sbin"):
             (root / folder).mkdir(parents=True)
         (root / "tmp").chmod(0o1777)
