@@ -1,9 +1,9 @@
 """How a process ended, also when it was another shim's child.
 
- (1) our child: waitid(2) on its pidfd;
- (2) a stranger that its parent has reaped: PIDFD_GET_INFO, Linux 6.15;
- (3) a stranger nobody has reaped yet: the exit code in /proc/PID/stat, if it is still the same process;
- (4) else unknown: code 255 and ``unknown``, never 0.
+(1) our child: waitid(2) on its pidfd;
+(2) a stranger that its parent has reaped: PIDFD_GET_INFO, Linux 6.15;
+(3) a stranger nobody has reaped yet: the exit code in /proc/PID/stat, if it is still the same process;
+(4) else unknown: code 255 and ``unknown``, never 0.
 """
 
 from __future__ import annotations

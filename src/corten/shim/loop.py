@@ -106,7 +106,7 @@ class Loop:
 
 def _report() -> None:
     """The error that is being handled, with its traceback, on stderr (<exec-root>/shim.log)."""
-    sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+    sys.excepthook(*sys.exc_info())
 
 
 def note(text: str) -> None:

@@ -4,7 +4,7 @@
  (2) leave the starter behind (not with --foreground); it ends when it hears of (4), or of a failure
  (3) one shim per exec root: a lock on <exec-root>/shim.pid, held until the process ends
  (4) the socket: a starter that ends with 0 means that it accepts
- (5) no more garbage collection, no more imports; serve
+ (5) serve (:mod:`corten.shim.service`, imported after (1): the interpreter starts twice)
 
 Ignores SIGHUP and SIGINT. SIGTERM ends an idle shim; while it has containers it stays, for nobody else is their
 parent. SIGKILL is survived by the containers (see the protocol's ``adopt``).
@@ -13,20 +13,12 @@ parent. SIGKILL is survived by the containers (see the protocol's ``adopt``).
 from __future__ import annotations
 
 import fcntl
-import gc
 import os
-import resource
-import signal
 import socket
 import sys
 
-from corten.cgroup import hierarchy
-from corten.linux.process import set_name
 from corten.runtime import seal
 from corten.shim import protocol
-from corten.shim.loop import Loop, note
-from corten.shim.server import Server
-from corten.shim.supervisor import Supervisor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,6 +32,8 @@ def entry() -> NoReturn:
     """The command."""
     exec_root, foreground = _arguments(sys.argv[1:])
     seal.seal([*seal.lean_command("corten.shim.main"), *sys.argv[1:]])  # (1)
+    from corten.shim import service
+
     told = -1 if foreground else _leave_starter()  # (2)
     root = os.open(exec_root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     lock = _lock(root)  # (3)
@@ -50,7 +44,7 @@ def entry() -> NoReturn:
     os.ftruncate(lock, 0)
     os.pwrite(lock, b"%d\n" % os.getpid(), 0)
     _tell(told)
-    _serve(f"{exec_root}/{protocol.STATE}", listener)
+    service.serve(f"{exec_root}/{protocol.STATE}", listener)  # (5)
     os.unlink(protocol.SOCKET, dir_fd=root)
     os.ftruncate(lock, 0)  # not unlinked: a shim that starts now may hold it open already
     sys.exit(0)
@@ -77,9 +71,7 @@ def _lock(root: int) -> int:
 
     A POSIX lock (fcntl_locking(2)): it belongs to this process alone, so no clone of it can keep it alive.
     """
-    descriptor = os.open(
-        protocol.PID_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600, dir_fd=root
-    )
+    descriptor = os.open(protocol.PID_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600, dir_fd=root)
     try:
         fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -102,55 +94,6 @@ def _listen(root: int) -> socket.socket:
         os.umask(before)
     listener.listen(_BACKLOG)
     return listener
-
-
-class _Wakeup:
-    """Lets a signal end the wait of the loop: signal.set_wakeup_fd."""
-
-    __slots__ = ("_reader",)
-
-    def __init__(self, reader: int) -> None:
-        self._reader = reader
-
-    def ready(self, events: int) -> None:
-        """The signal's handler has run already."""
-        os.read(self._reader, 512)
-
-
-def _serve(state_directory: str, listener: socket.socket) -> None:
-    """(5)"""
-    os.chdir("/")
-    os.umask(0o077)
-    set_name(b"corten-shim")
-    os.makedirs(state_directory, 0o700, exist_ok=True)
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    soft_before = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    loop = Loop()
-    supervisor = Supervisor(loop, hierarchy.detect(), state_directory)
-    server = Server(supervisor, listener)
-    _handle_signals(loop, supervisor)
-    note(f"serving, pid {os.getpid()}, open files {soft_before} -> {hard}")
-    gc.collect()
-    gc.freeze()
-    gc.disable()
-    loop.run()
-    server.close()
-
-
-def _handle_signals(loop: Loop, supervisor: Supervisor) -> None:
-    def terminate(number: int, frame: object) -> None:
-        if supervisor.tasks:
-            note(f"signal {number} ignored: {len(supervisor.tasks)} containers and execs depend on this process")
-        else:
-            loop.stop()
-
-    reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    loop.add(reader, _Wakeup(reader))
-    signal.signal(signal.SIGTERM, terminate)
-    for number in (signal.SIGHUP, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)
 
 
 def _arguments(arguments: list[str]) -> tuple[str, bool]:

@@ -47,7 +47,7 @@ _LENGTH: Final = struct.Struct("!I")
 _PEER: Final = struct.Struct("=iII")  # struct ucred
 
 
-class Closed(ConnectionError):
+class ClosedError(ConnectionError):
     """The peer is gone; frames that were complete have been delivered before."""
 
 
@@ -129,8 +129,8 @@ class Channel:
     def receive(self) -> list[tuple[dict[str, Any], list[int]]]:
         """The complete frames of one read, each with its descriptors, which now belong to the caller.
 
-        An empty list means nothing is complete yet. Raises :class:`Closed` at the end of the stream, ValueError when
-        the peer does not speak this protocol.
+        An empty list means nothing is complete yet. Raises :class:`ClosedError` at the end of the stream, ValueError
+        when the peer does not speak this protocol.
         """
         space = socket.CMSG_SPACE(4 * (MAX_DESCRIPTORS + 3))
         try:
@@ -138,12 +138,12 @@ class Channel:
         except BlockingIOError:
             return []
         except OSError as error:
-            raise Closed(str(error)) from None
+            raise ClosedError(str(error)) from None
         for level, kind, raw in ancillary:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
                 self._descriptors.extend(struct.unpack(f"={len(raw) // 4}i", raw[: len(raw) // 4 * 4]))
         if not data:
-            raise Closed("the peer closed the connection")
+            raise ClosedError("the peer closed the connection")
         if flags & socket.MSG_CTRUNC:
             raise ValueError("descriptors were lost on the way: raise RLIMIT_NOFILE")
         self._incoming += data

@@ -17,10 +17,9 @@ from corten.shim.zygote import document_of
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any, Final
+    from typing import Any
 
     from corten.shim.supervisor import Supervisor
-
 
 
 class Server:
@@ -99,8 +98,8 @@ class Connection:
             if events & ~WRITE:
                 for message, fds in channel.receive():
                     self._serve(message, fds)
-        except (protocol.Closed, ValueError) as error:
-            if not isinstance(error, protocol.Closed):
+        except (protocol.ClosedError, ValueError) as error:
+            if not isinstance(error, protocol.ClosedError):
                 note(f"a connection was closed: {error}")
             self.close()
             return

@@ -4,7 +4,7 @@
             --stderr--> Output --+--> every attached client that wants it
             <--stdin--- Streams <---- every attached client that reads input, in order of arrival
 
-Owns the descriptors of our side. Refuses to know processes: that one ended is told from outside (:meth:`Streams.hurry`).
+Owns the descriptors of our side. Refuses to know processes: that one ended is told by :meth:`Streams.hurry`.
 What nobody attached to is logged all the same, and never waits.
 """
 
@@ -19,7 +19,6 @@ from corten.shim.loop import WRITE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any, Final, Protocol
 
     from corten.shim.loop import Loop
@@ -142,7 +141,7 @@ class Streams:
         Not a stdin that ends with its client: a second holder would keep the process from seeing that end.
         """
         if self.terminal:
-            return {"console": output.descriptor for output in self._outputs}
+            return dict.fromkeys(("console",), self._outputs[0].descriptor) if self._outputs else {}
         found = {NAMES[output.stream]: output.descriptor for output in self._outputs}
         if self._input >= 0 and not self.stdin_once:
             found["stdin"] = self._input
@@ -227,8 +226,7 @@ class Streams:
         if self._pending or self._input < 0:
             self._pending += data
             return
-        self._write(data)
-        if self._pending:
+        if not self._write(data):
             self._loop.add(self._input, self, WRITE)
             self._refresh_clients()
 
@@ -257,7 +255,8 @@ class Streams:
             self._input = -1
             self._refresh_clients()
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, data: bytes) -> bool:
+        """Whether nothing is left to be written later."""
         written = 0
         try:
             if data:
@@ -266,10 +265,11 @@ class Streams:
             pass
         except OSError:  # EPIPE: the process has closed its stdin; EIO: its terminal is gone
             self.close_input()
-            return
+            return True
         self._pending = data[written:]
         if self._input_ends and not self._pending:
             self.close_input()
+        return not self._pending
 
     def _refresh_clients(self) -> None:
         for client in self._clients:

@@ -46,16 +46,17 @@ _SIGKILL: Final = 9
 
 
 class Supervisor:
-    """``tasks`` by (container id, exec id)."""
+    """``tasks`` by (container id, exec id); ``open_files`` is the limit this process was given: soft, hard."""
 
-    __slots__ = ("_cleaning", "engine", "hierarchy", "loop", "state_directory", "tasks")
+    __slots__ = ("_cleaning", "engine", "hierarchy", "loop", "open_files", "state_directory", "tasks")
 
     engine: Engine
 
-    def __init__(self, loop: Loop, hierarchy: Hierarchy, state_directory: str) -> None:
+    def __init__(self, loop: Loop, hierarchy: Hierarchy, state_directory: str, *, open_files: tuple[int, int]) -> None:
         self.loop = loop
         self.hierarchy = hierarchy
         self.state_directory = state_directory
+        self.open_files = open_files
         self.tasks: dict[tuple[str, str], Task] = {}
         self._cleaning: dict[str, int] = {}
 
@@ -184,7 +185,7 @@ class Supervisor:
 
 def _kill(group: Group) -> int:
     """SIGKILL to all in the group; how many there were."""
-    pids = group.pids()
+    pids = [pid for pid in group.pids() if pid]  # 0 stands for one that our pid namespace does not show
     for pid in pids:
         try:
             os.kill(pid, _SIGKILL)

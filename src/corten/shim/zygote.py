@@ -32,7 +32,7 @@ from corten.shim.task import Task
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any, Final, Protocol
+    from typing import Any, Final, NoReturn, Protocol
 
     from corten.shim.supervisor import Supervisor
 
@@ -191,13 +191,19 @@ def start(supervisor: Supervisor, message: dict[str, Any], fds: dict[str, list[i
     spec = message["spec"]
     terminal, stdin = bool(message.get("terminal")), bool(message.get("open_stdin"))
     spec["process"]["terminal"] = terminal
+    _limit_files(supervisor, spec["process"])
     if spec.get("hooks"):
         raise errors.NotSupported("hooks are not supported for containers of the engine")
     group = message["cgroup"]
     subject = Task(supervisor, message["id"], "", group["path"], private_pids=_has_private_pids(spec))
     log = _open_log(message.get("log"))  # (1)
     subject.streams = Streams(
-        supervisor.loop, subject, log, is_terminal=terminal, takes_input=stdin, stdin_once=bool(message.get("stdin_once"))
+        supervisor.loop,
+        subject,
+        log,
+        is_terminal=terminal,
+        takes_input=stdin,
+        stdin_once=bool(message.get("stdin_once")),
     )
     pipes = None
     try:
@@ -219,17 +225,17 @@ def start(supervisor: Supervisor, message: dict[str, Any], fds: dict[str, list[i
         if pipes is not None:
             pipes.close()
         supervisor.remove_cgroup(group["path"])
-        raise _told(error) from error
+        _raise(error)
 
 
 def run_in(supervisor: Supervisor, target: Task, message: dict[str, Any], fds: dict[str, list[int]],
            reply: Reply) -> None:  # fmt: skip
     """Begin an exec in ``target``; descriptors as for :func:`start`. Raises CortenError."""
     terminal, stdin = bool(message.get("terminal")), bool(message.get("open_stdin"))
+    program = {**message["process"], "terminal": terminal}
+    _limit_files(supervisor, program)
     subject = Task(supervisor, target.id, message["exec_id"], target.cgroup, private_pids=True)
-    subject.streams = Streams(
-        supervisor.loop, subject, None, is_terminal=terminal, takes_input=stdin, stdin_once=True
-    )
+    subject.streams = Streams(supervisor.loop, subject, None, is_terminal=terminal, takes_input=stdin, stdin_once=True)
     pipes = None
     try:
         _attach(subject, message, fds)
@@ -237,7 +243,7 @@ def run_in(supervisor: Supervisor, target: Task, message: dict[str, Any], fds: d
         pipes = Pipes(terminal=terminal, stdin=stdin, discard=bool(message.get("detach")))
         birth = Birth(supervisor, subject, reply, pipes, None, [])
         request = container.ExecRequest(
-            pid=target.pid, pidfd=target.pidfd, process={**message["process"], "terminal": terminal},
+            pid=target.pid, pidfd=target.pidfd, process=program,
             stdin=pipes.theirs[0], stdout=pipes.theirs[1], stderr=pipes.theirs[2],
             cgroup=Group(supervisor.hierarchy, target.cgroup), seccomp=seccomp,
         )  # fmt: skip
@@ -246,7 +252,15 @@ def run_in(supervisor: Supervisor, target: Task, message: dict[str, Any], fds: d
         subject.streams.close()
         if pipes is not None:
             pipes.close()
-        raise _told(error) from error
+        _raise(error)
+
+
+def _limit_files(supervisor: Supervisor, program: dict[str, Any]) -> None:
+    """A program gets the limit of open files this process was given, not what it raised it to, if it has no own."""
+    limits = program.get("rlimits") or []
+    if not any(limit.get("type") == "RLIMIT_NOFILE" for limit in limits):
+        soft, hard = supervisor.open_files
+        program["rlimits"] = [*limits, {"type": "RLIMIT_NOFILE", "soft": soft, "hard": hard}]
 
 
 def _attach(subject: Task, message: dict[str, Any], fds: dict[str, list[int]]) -> None:
@@ -302,14 +316,14 @@ def document_of(error: BaseException) -> dict[str, str]:
     return {"kind": kind, "text": str(error)}
 
 
-def _told(error: BaseException) -> errors.CortenError:
-    """As an error a user reads."""
+def _raise(error: BaseException) -> NoReturn:
+    """Raise it as an error a user reads."""
     if isinstance(error, errors.CortenError):
-        return error
+        raise error
     if isinstance(error, OSError):
         where = f" {error.filename}" if error.filename else ""
-        return errors.RuntimeFailure(f"{(error.strerror or str(error)).lower()}{where}")
-    return errors.RuntimeFailure(f"{type(error).__name__}: {error}")
+        raise errors.RuntimeFailure(f"{(error.strerror or str(error)).lower()}{where}") from error
+    raise errors.RuntimeFailure(f"{type(error).__name__}: {error}") from error
 
 
 def _close(descriptors: Sequence[int] | Any) -> None:

@@ -27,7 +27,7 @@ def close_all() -> None:
         OPEN.pop().close()
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """The shim answered with an error."""
 
     def __init__(self, kind: str, text: str) -> None:
@@ -49,7 +49,22 @@ class Host:
             (self.rootfs / name).mkdir(parents=True)
         (self.rootfs / "tmp").chmod(0o1777)
         shutil.copy("/usr/bin/busybox", self.rootfs / "bin/busybox")
-        for applet in ("sh", "cat", "seq", "sleep", "stty", "true", "false", "echo", "head", "grep", "ls", "kill", "dd", "yes"):
+        for applet in (
+            "sh",
+            "cat",
+            "seq",
+            "sleep",
+            "stty",
+            "true",
+            "false",
+            "echo",
+            "head",
+            "grep",
+            "ls",
+            "kill",
+            "dd",
+            "yes",
+        ):
             (self.rootfs / "bin" / applet).symlink_to("busybox")
         self.cgroup = f"/corten-test{secrets.token_hex(3)}"
 
@@ -127,7 +142,7 @@ class Engine:
             self.pump(deadline - time.monotonic())
         message, fds = self.answers.pop(number)
         if "error" in message:
-            raise Refused(message["error"]["kind"], message["error"]["text"])
+            raise RefusedError(message["error"]["kind"], message["error"]["text"])
         ok = message["ok"]
         if "roles" in ok:
             ok["fds"] = dict(zip(ok["roles"], fds, strict=True))
@@ -145,6 +160,16 @@ class Engine:
                     return event
             assert time.monotonic() < deadline, f"no {name} of {container} {exec_id}"
             self.pump(deadline - time.monotonic())
+
+    def is_closed(self) -> bool:
+        """Whether the shim closes the connection soon."""
+        deadline = time.monotonic() + PATIENCE
+        try:
+            while time.monotonic() < deadline:
+                self.pump(0.1)
+        except ConnectionError:
+            return True
+        return False
 
     def close(self) -> None:
         self.connection.close()
@@ -199,11 +224,19 @@ class Engine:
         request["roles"] = ["attach"] * len(clients)
         return self.ask("start", request, clients)
 
-    def run_exec(self, container: str, exec_id: str, *command: str, clients: list[int] | None = None, **options: Any) -> dict:
+    def run_exec(
+        self, container: str, exec_id: str, *command: str, clients: list[int] | None = None, **options: Any
+    ) -> dict:
         clients = clients or []
         process = {"args": list(command), "cwd": "/", "env": ["PATH=/bin"], "user": {"uid": 0, "gid": 0}}
         process.update(options.pop("process", {}))
-        request = {"id": container, "exec_id": exec_id, "process": process, "roles": ["attach"] * len(clients), **options}
+        request = {
+            "id": container,
+            "exec_id": exec_id,
+            "process": process,
+            "roles": ["attach"] * len(clients),
+            **options,
+        }
         return self.ask("exec", request, clients)
 
     def end(self, container: str, exec_id: str = "") -> dict[str, Any]:

@@ -13,7 +13,7 @@ import pytest
 
 from corten.logs.reader import Reader
 from corten.shim import client
-from tests.kernel.shim.stage import Client, Engine, Host, Refused, wait_for
+from tests.kernel.shim.stage import Client, Engine, Host, RefusedError, wait_for
 
 pytestmark = pytest.mark.root
 
@@ -39,7 +39,7 @@ def test_engine_killed_while_a_container_writes(host: Host) -> None:
     """The engine is a process of its own here, and is killed with SIGKILL while output flows."""
     watcher = Client()
     reader, writer = os.pipe()
-    pid = os.fork()
+    pid = os.fork()  # noqa: TID251  the engine that is going to be killed
     if pid == 0:
         victim = Engine(host)
         victim.start("c1", "sh", "-c", COUNT % 100_000, clients=[watcher.descriptor], attach=[watcher.options])
@@ -86,9 +86,7 @@ def test_next_engine_gets_the_descriptors_and_the_exit(host: Host) -> None:
 def test_newer_connection_wins(host: Host) -> None:
     first = Engine(host)
     second = Engine(host, launch=False)
-    with pytest.raises(ConnectionError):
-        for _ in range(100):
-            first.pump(0.1)
+    assert first.is_closed()
     second.start("c1", "true")
     second.end("c1")
     first.close()
@@ -110,7 +108,7 @@ def test_hello_must_come_first_and_speak_our_version(host: Host) -> None:
 def test_shim_killed_and_the_next_one_adopts(host: Host, terminal: bool) -> None:
     engine = Engine(host)
     answer = engine.start(
-        "c1", "sh", "-c", "i=0; while read x; do i=$((i+1)); echo line $i; done; exit 42",
+        "c1", "sh", "-c", "i=0; while read x; do i=$((i+1)); echo line $i; [ $x = e ] && exit 42; done",
         open_stdin=True, stdin_once=False, terminal=terminal,
     )  # fmt: skip
     stdin = answer["fds"]["console" if terminal else "stdin"]
@@ -128,16 +126,10 @@ def test_shim_killed_and_the_next_one_adopts(host: Host, terminal: bool) -> None
     assert adopted["pid"] == answer["pid"]
     os.write(stdin, b"d\n")
     wait_for(lambda: numbers(host, "c1") == [1, 2, 3, 4])
-    os.write(stdin, b"e\n\x04" if terminal else b"e\n")
-    for fd in answer["fds"].values():
-        if fd != answer["fds"]["pidfd"]:
-            os.close(fd)
-            engine.fds.remove(fd)
-    successor.ask("kill", {"id": "c1", "signal": 10}) if not terminal else None
+    os.write(stdin, b"e\n")
     event = successor.end("c1")
-    assert event["unknown"] is False
-    assert event["code"] == (42 if terminal else 138)
-    assert numbers(host, "c1")[-1] == 5
+    assert (event["code"], event["unknown"]) == (42, False)
+    assert numbers(host, "c1") == [1, 2, 3, 4, 5]
     assert not client.saved_states(host.exec_root)
     successor.close()
 
@@ -201,9 +193,7 @@ def test_sigterm_ends_an_idle_shim_only(host: Host) -> None:
     engine.ask("kill", {"id": "c1", "signal": 9})
     assert engine.end("c1")["code"] == 137
     os.kill(pid, signal.SIGTERM)
-    with pytest.raises(ConnectionError):
-        for _ in range(100):
-            engine.pump(0.1)
+    assert engine.is_closed()
     wait_for(lambda: not Path(host.exec_root, "shim.sock").exists())
     engine.close()
 
@@ -211,7 +201,7 @@ def test_sigterm_ends_an_idle_shim_only(host: Host) -> None:
 def test_shutdown_only_when_idle(host: Host) -> None:
     engine = Engine(host)
     engine.start("c1", "sleep", "100")
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RefusedError) as caught:
         engine.ask("shutdown")
     assert caught.value.kind == "Conflict"
     engine.ask("kill", {"id": "c1", "signal": 9})
@@ -243,9 +233,9 @@ def test_cve_2020_15257_the_socket_is_out_of_a_containers_reach(host: Host) -> N
     os.chmod(host.exec_root, 0o777)
     os.chmod(host.top, 0o777)
     os.chmod(path, 0o777)
-    pid = os.fork()
+    pid = os.fork()  # noqa: TID251
     if pid == 0:
-        os.setuid(65534)
+        os.setuid(65534)  # noqa: TID251
         stranger = socket.socket(socket.AF_UNIX)
         stranger.connect(str(path))
         stranger.settimeout(5)
@@ -263,7 +253,7 @@ def test_nothing_is_imported_after_the_start(host: Host) -> None:
     engine.start("c1", "cat", clients=[watcher.descriptor], attach=[watcher.options], open_stdin=True, stdin_once=True)
     watcher.given()
     engine.run_exec("c1", "e1", "sh", terminal=True, open_stdin=True)
-    with pytest.raises(Refused):
+    with pytest.raises(RefusedError):
         engine.start("c2", "nope")
     engine.ask("kill", {"id": "c1", "signal": 9})
     engine.end("c1", "e1")

@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from corten.shim import protocol
-from corten.shim.protocol import Channel, Closed
+from corten.shim.protocol import Channel, ClosedError
 
 
 @pytest.fixture
@@ -70,14 +70,14 @@ def test_end_of_stream_comes_after_the_frames(pair) -> None:
     pair[0].send({"last": 1})
     pair[0].close()
     assert pair[1].receive() == [({"last": 1}, [])]
-    with pytest.raises(Closed):
+    with pytest.raises(ClosedError):
         pair[1].receive()
 
 
 def test_sending_to_the_dead_is_found_by_the_reader(pair) -> None:
     pair[1].close()
     pair[0].send({"a": 1})
-    with pytest.raises(Closed):
+    with pytest.raises(ClosedError):
         pair[0].receive()
 
 
@@ -116,7 +116,7 @@ def _until_closed(channel: Channel) -> list:
     try:
         while True:
             frames += channel.receive()
-    except Closed:
+    except ClosedError:
         return frames
 
 

@@ -70,7 +70,6 @@ class Stage:
         while time.monotonic() < deadline:
             self.loop.turn()
 
-
     def close(self) -> None:
         self.streams.close()
         for client in self.clients:
