@@ -18,6 +18,7 @@ MAX_ID: Final = 2**32 - 2
 """Largest uid or gid: 2^32-1 means "no change" to chown(2) (compare CVE-2024-40635)."""
 XATTR: Final = b"SCHILY.xattr."
 
+OLD: Final = b"\0"
 REGULAR: Final = b"0"
 LINK: Final = b"1"
 SYMLINK: Final = b"2"
@@ -70,10 +71,8 @@ def parse(block: bytes) -> Entry:
     name = block[:100].partition(b"\0")[0]
     if block[257:263] == b"ustar\0" and block[345]:
         name = block[345:500].partition(b"\0")[0] + b"/" + name
-    if kind == b"\0" or kind == b"7":
+    if kind == b"7":
         kind = REGULAR
-    if kind == REGULAR and name.endswith(b"/"):
-        kind = DIRECTORY
     entry = Entry(
         name,
         kind,
@@ -155,8 +154,14 @@ def apply(entry: Entry, overrides: Records) -> None:
             if entry.xattrs is None:
                 entry.xattrs = {}
             entry.xattrs[key[len(XATTR) :]] = value
-    if entry.kind == REGULAR and entry.name.endswith(b"/"):
-        entry.kind = DIRECTORY
+
+
+def settle(entry: Entry) -> None:
+    """Give an old V7 entry its kind, once its whole name is known: a directory is one whose name ends in a slash."""
+    if entry.kind == OLD:
+        directory = entry.name.endswith(b"/")
+        entry.kind = DIRECTORY if directory else REGULAR
+        entry.size = 0 if directory else entry.size
 
 
 def _check(block: bytes) -> None:

@@ -91,9 +91,9 @@ class TarReader:
         self._count += 1
         if self._count > MAX_ENTRIES:
             raise CorruptData(f"archive has more than {MAX_ENTRIES} entries")
-        if overrides:
-            header.apply(entry, overrides)
-            self._expect(entry.size)
+        header.apply(entry, overrides)
+        header.settle(entry)
+        self._expect(entry.size)
         if entry.kind == header.GNU_SPARSE:
             extra = sparse.extensions(block, lambda: self._take(BLOCK))
             self._expect(entry.size)
