@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from corten.api.filters import Filters
@@ -17,7 +18,7 @@ from corten.engine.events import EventService
 from corten.engine.networks import settings
 from corten.engine.networks.request import ContainerNetworkRequest
 from corten.engine.networks.service import NetworkService, Sandbox
-from corten.errors import CortenError, Forbidden, NoSuchNetwork
+from corten.errors import CortenError, Forbidden, InvalidArgument, NoSuchNetwork
 from corten.linux.netlink import libnftables, route
 from corten.linux.netlink.message import ROUTE, Connection
 from tests.kernel.network.topology import HOST_ADDRESS, ask_udp, get, http_server, inside, reachable, udp_echo
@@ -324,14 +325,59 @@ def test_a_deleted_table_is_made_again_with_everything_in_it(host: int, neighbou
     run(tmp_path, body)
 
 
-def test_unknown_endpoint_settings_reach_inspect(host: int, tmp_path: Path) -> None:
+def test_endpoint_settings_reach_the_kernel_and_inspect(host: int, tmp_path: Path) -> None:
     async def body(service: NetworkService) -> None:
-        asked = request("web", endpoints={"bridge": EndpointSettings(GwPriority=3)})
+        asked = request("web", endpoints={"bridge": EndpointSettings(GwPriority=3, MacAddress="02:42:AC:00:00:09")})
         sandbox: Sandbox = await service.attach(asked)
+        assert sandbox.record.mac == "02:42:ac:00:00:09"
+        assert sandbox.netns_fd is not None
+        assert inside(sandbox.netns_fd, lambda: _macs()["eth0"]) == "02:42:ac:00:00:09"
+        service.renamed("web" * 8, "other")
+        assert (await service.inspect("bridge")).Containers["web" * 8].Name == "other"
         assert settings.network_settings(sandbox.record, asked).Networks["bridge"].GwPriority == 3
         sandbox.close()
 
     run(tmp_path, body)
+
+
+def test_configured_addresses(host: int, tmp_path: Path) -> None:
+    async def main() -> None:
+        chosen = msgspec.structs.replace(config(tmp_path), bip="10.5.0.1/24", fixed_cidr="10.5.0.64/26", mtu=1400)
+        service = NetworkService(chosen, EventService())
+        await service.startup({})
+        sandbox = await service.attach(request("web"))
+        assert (sandbox.record.ip, sandbox.record.prefix) == ("10.5.0.64", 24)
+        network = await service.inspect("bridge")
+        assert network.Options["com.docker.network.driver.mtu"] == "1400"
+        assert network.IPAM.Config is not None
+        assert (network.IPAM.Config[0].Subnet, network.IPAM.Config[0].Gateway) == ("10.5.0.0/24", "10.5.0.1")
+        sandbox.close()
+        await service.close()
+        for wrong, text in (
+            ({"bridge": "br9", "bip": "10.5.0.1/24"}, "exclusive"),
+            ({"bip": "10.5"}, "bip: 10.5 is not"),
+        ):
+            with pytest.raises(InvalidArgument, match=text):
+                await NetworkService(msgspec.structs.replace(config(tmp_path), **wrong), EventService()).startup({})
+
+    asyncio.run(main())
+
+
+def test_without_a_bridge_the_other_networks_remain(host: int, tmp_path: Path) -> None:
+    async def main() -> None:
+        service = NetworkService(msgspec.structs.replace(config(tmp_path), bridge="none"), EventService())
+        await service.startup({})
+        assert [network.Name for network in await service.list(Filters())] == ["host", "none"]
+        with pytest.raises(NoSuchNetwork):
+            await service.attach(request("web"))
+        await service.close()
+
+    asyncio.run(main())
+
+
+def _macs() -> dict[str, str]:
+    with Connection(ROUTE) as connection:
+        return {link.name: link.mac for link in route.links(connection)}
 
 
 def _interfaces() -> list[str]:

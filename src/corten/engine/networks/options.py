@@ -3,7 +3,17 @@
 from ipaddress import IPv4Interface, IPv4Network
 
 from corten.engine.config import EngineConfig
-from corten.errors import InvalidArgument
+from corten.errors import InvalidArgument, NotSupported
+
+
+def check(config: EngineConfig) -> None:
+    """Refuse flags that exclude each other or that have no effect here."""
+    if config.bridge and config.bip:
+        raise InvalidArgument("bridge and bip are mutually exclusive: the bridge you named has its own address")
+    if config.default_gateway:
+        raise NotSupported("default-gateway is not supported yet")
+    bip(config)
+    fixed_range(config)
 
 
 def bip(config: EngineConfig) -> IPv4Interface | None:

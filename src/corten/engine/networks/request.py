@@ -41,3 +41,9 @@ class ContainerNetworkRequest(msgspec.Struct, frozen=True, kw_only=True):
     def driver_mode(self) -> str:
         """``mode`` with Docker's spellings of the default folded together: ``bridge host none container:ID``."""
         return "bridge" if self.mode in ("", "default", "bridge") else self.mode
+
+    @property
+    def wanted_mac(self) -> str:
+        """The MAC a client asked for, in lower case: the endpoint's (API 1.44 and later), else the container's."""
+        endpoint = self.endpoints.get(self.mode) or self.endpoints.get(self.driver_mode)
+        return ((endpoint.MacAddress if endpoint else "") or self.mac_address).lower()

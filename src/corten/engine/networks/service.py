@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Final
 
+import msgspec
+
 from corten.api.filters import Filters
 from corten.api.types.network import NetworkResource
 from corten.engine.config import EngineConfig
@@ -111,6 +113,7 @@ class NetworkService:
 
         A host that cannot have a bridge still gets ``host`` and ``none``; the reason is in :attr:`warnings`.
         """
+        options.check(self._config)
         self._endpoints.update(live)
         if self._config.bridge == NO_BRIDGE:
             return
@@ -205,6 +208,12 @@ class NetworkService:
             if any(publication.protocol == "udp" for publication in publications):
                 self._later(_forget_flows(self._bridged.firewall, record.ip), self._settling)
 
+    def renamed(self, container_id: str, name: str) -> None:
+        """Keep what ``network inspect`` says of a running container true after ``rename``."""
+        record = self._endpoints.get(container_id)
+        if record is not None:
+            self._endpoints[container_id] = msgspec.structs.replace(record, name=name)
+
     async def _attach_bridge(self, request: ContainerNetworkRequest, bridged: _Bridged) -> Sandbox:
         if self._settling:  # an address or port given again must not meet the flows of its last owner
             await asyncio.wait(self._settling)
@@ -213,7 +222,7 @@ class NetworkService:
             undo.callback(bridged.pool.release, address)
             endpoint_id = secrets.token_hex(32)
             publications = self._claim(request, str(address), endpoint_id, undo)
-            mac = request.mac_address.lower() or ipam.mac_for(address)
+            mac = request.wanted_mac or ipam.mac_for(address)
             endpoint = Endpoint(address, mac, names.veth())
             self._refill()
             descriptor = await self._build(bridged, endpoint, publications)
@@ -314,7 +323,8 @@ class NetworkService:
         if config.bridge:
             return bridge.adopt(config.bridge, mtu=config.mtu)
         return bridge.ensure(
-            names.bridge(config.instance), wanted=options.bip(config), pools=ipam.parse_pools(config.default_address_pools),
+            names.bridge(config.instance), wanted=options.bip(config),
+            pools=ipam.parse_pools(config.default_address_pools),
             avoid=self._files.nameserver_networks(), mtu=config.mtu,
         )  # fmt: skip
 
