@@ -1,15 +1,14 @@
-"""The OCI runtime document (config.json, runtime-spec 1.0 to 1.2) and its JSON.
+"""The OCI runtime document (config.json, runtime-spec 1.0 to 1.2).
 
-A spec stays the plain document it is: this module reads and writes the JSON without the ``json`` package (which
-imports ``re`` and doubles the start-up time of the runtime's processes), and names what this engine refuses. It does
-no I/O and knows no kernel.
+A spec stays the plain document it is: this module names what this engine refuses in one. It does no I/O and knows no
+kernel.
 """
 
 from __future__ import annotations
 
-import _json
-
 from corten.errors import InvalidArgument, NotSupported
+from corten.oci.document import decode as decode
+from corten.oci.document import encode as encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,51 +16,7 @@ if TYPE_CHECKING:
 
 VERSION: Final = "1.2.0"
 
-_FLOATS: Final = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
 NAMESPACES: Final = ("pid", "network", "mount", "ipc", "uts", "user", "cgroup", "time")
-
-
-class _Scanner:
-    """What ``_json.make_scanner`` wants to be told: the attributes of ``json.JSONDecoder``."""
-
-    strict = True
-    object_hook = None
-    object_pairs_hook = None
-    parse_float = float
-    parse_int = int
-    parse_constant = _FLOATS.__getitem__
-    memo: dict[str, str] = {}  # noqa: RUF012  the C scanner keeps its own
-
-
-def _refuse(value: object) -> object:
-    raise TypeError(f"{type(value).__name__} has no JSON form")
-
-
-_scan: Final = _json.make_scanner(_Scanner)  # type: ignore[arg-type]
-_encode: Final = _json.make_encoder(
-    None, _refuse, _json.encode_basestring_ascii, None, ":", ",", False, False, True  # type: ignore[arg-type]
-)  # fmt: skip
-
-
-def decode(text: str | bytes) -> Any:
-    """One JSON document; raises ValueError."""
-    if isinstance(text, (bytes, bytearray)):
-        text = bytes(text).decode("utf-8", "surrogatepass")
-    start = len(text) - len(text.lstrip(" \t\r\n"))
-    try:
-        value, end = _scan(text, start)
-    except StopIteration as error:
-        raise ValueError(f"invalid JSON at character {error.value}") from None
-    except SystemError:  # the C scanner raises json's own error only when that package was imported before
-        raise ValueError("invalid JSON") from None
-    if text[end:].strip(" \t\r\n"):
-        raise ValueError(f"invalid JSON: something follows the document at character {end}")
-    return value
-
-
-def encode(value: object) -> str:
-    """The JSON of ``value``, ASCII, without spaces."""
-    return "".join(_encode(value, 0))
 
 
 def namespaces(spec: dict[str, Any]) -> dict[str, str]:
