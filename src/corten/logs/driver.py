@@ -30,7 +30,7 @@ def validate(name: str, options: Mapping[str, str]) -> None:
     if name in FOREIGN:
         raise NotSupported(f"log driver {name} is not supported yet")
     if name not in DRIVERS:
-        raise InvalidArgument(f"logger: no log driver named '{name}' is registered")
+        raise InvalidArgument(f'error looking up logging plugin {name}: plugin "{name}" not found')
     _validate_common(options)
     if name == "none":
         return

@@ -28,7 +28,7 @@ def test_limits(options: dict[str, str], limits: tuple[int, int]) -> None:
 @pytest.mark.parametrize(
     ("name", "options", "text"),
     [
-        ("nope", {}, "logger: no log driver named 'nope' is registered"),
+        ("nope", {}, 'error looking up logging plugin nope: plugin "nope" not found'),
         ("json-file", {"x": "1"}, "unknown log opt 'x' for json-file log driver"),
         ("json-file", {"max-file": "0"}, "max-file cannot be less than 1"),
         ("json-file", {"max-file": "a"}, 'strconv.Atoi: parsing "a": invalid syntax'),

@@ -40,6 +40,21 @@ def test_line_is_dockers_byte_for_byte(tmp_path: Path) -> None:
     assert (tmp_path / "log").read_bytes() == expected + b"\n"
 
 
+def test_what_dockerd_wrote_for_the_same_bytes(tmp_path: Path) -> None:
+    """Recorded from dockerd 20.10: texts of the first three lines, sizes of the texts of the cut ones."""
+    data = b'tab\there <>& "q" \\ \001\177\r\nbad \377\342\202 x\355\240\200\n\342\200\250|\303\274\n'
+    data += b"a" * 16383 + b"\n" + b"b" * 16384 + b"\n" + b"c" * 40000 + b"\nend"
+    got = written(tmp_path / "log", data)
+    raw = [line.partition(b'","stream"')[0] for line in (tmp_path / "log").read_bytes().splitlines()]
+    assert raw[:3] == [
+        b'{"log":"tab\\u0009here \\u003c\\u003e\\u0026 \\"q\\" \\\\ \\u0001\x7f\\r\\n',
+        b'{"log":"bad \\ufffd\\ufffd\\ufffd x\\ufffd\\ufffd\\ufffd\\n',
+        '{"log":"\\u2028|ü\\n'.encode(),
+    ]
+    assert [len(text) for text in got[3:]] == [16384, 16384, 1, 16384, 16384, 7233, 3]
+    assert got[-1] == "end"
+
+
 def test_attributes_stand_between_stream_and_time() -> None:
     line = bytes(encode_lines(b"x\n", suffix("stdout", 0, b'{"a":"b"}')))
     assert line == b'{"log":"x\\n","stream":"stdout","attrs":{"a":"b"},"time":"1970-01-01T00:00:00Z"}\n'
