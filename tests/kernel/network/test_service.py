@@ -307,6 +307,16 @@ def test_cancelled_attach_leaves_nothing(host: int, tmp_path: Path) -> None:
     run(tmp_path, body)
 
 
+def test_an_attach_that_fails_late_takes_its_ports_back(host: int, tmp_path: Path) -> None:
+    async def body(service: NetworkService) -> None:
+        with pytest.raises(InvalidArgument, match="add-host"):
+            await service.attach(request("web", ("80/tcp", "", "8080"), extra_hosts=["nonsense"]))
+        assert elements(tmp_path) == ""
+        (await service.attach(request("web", ("80/tcp", "", "8080")))).close()
+
+    run(tmp_path, body)
+
+
 def test_a_deleted_table_is_made_again_with_everything_in_it(host: int, neighbour: int, tmp_path: Path) -> None:
     async def body(service: NetworkService) -> None:
         first = await service.attach(request("one", ("80/tcp", "", "8080")))
