@@ -60,6 +60,10 @@ class Filters:
         """The values of ``key``; empty when it was not given."""
         return list(self._values.get(key, ()))
 
+    def having(self, key: str, value: str) -> "Filters":
+        """These filters with one value more."""
+        return Filters({**self._values, key: [*self._values.get(key, ()), value]})
+
     def check(self, accepted: Collection[str]) -> None:
         """Raises InvalidArgument ``invalid filter 'x'`` for a key that is not accepted."""
         for key in self._values:
