@@ -11,9 +11,9 @@ A whole chunk of lines is escaped at once with ``bytes.replace``; a loop over li
 from __future__ import annotations
 
 import codecs
-import json
-from calendar import timegm
 from time import gmtime
+
+from corten.oci.document import decode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -104,8 +104,15 @@ def parse_time(text: str) -> int:
         if len(rest) != 6 or rest[0] not in "+-" or rest[3] != ":":
             raise ValueError(f"not an RFC 3339 time: {text!r}")
         offset = int(rest[0] + "1") * (int(rest[1:3]) * 3600 + int(rest[4:6]) * 60)
-    moment = (int(text[:4]), int(text[5:7]), int(text[8:10]), int(text[11:13]), int(text[14:16]), int(text[17:19]))
-    return (timegm(moment) - offset) * _NANO + fraction
+    days = _days(int(text[:4]), int(text[5:7]), int(text[8:10]))
+    seconds = days * 86400 + int(text[11:13]) * 3600 + int(text[14:16]) * 60 + int(text[17:19])
+    return (seconds - offset) * _NANO + fraction
+
+
+def _days(year: int, month: int, day: int) -> int:
+    """Days since 1970-01-01 in the Gregorian calendar; years are counted from March, so that leap days come last."""
+    year -= month < 3
+    return 365 * year + year // 4 - year // 100 + year // 400 + (153 * ((month + 9) % 12) + 2) // 5 + day - 719469
 
 
 class Decoder:
@@ -120,7 +127,7 @@ class Decoder:
     def decode(self, line: bytes) -> Entry | None:
         """One entry, or None for a damaged line (a torn write, a stranger's edit), which is to be skipped."""
         try:
-            record = json.loads(line)
+            record = decode(line)
             text, stream, time = record["log"], record["stream"], record["time"]
             if time != self._text:
                 self._nanoseconds = parse_time(time)

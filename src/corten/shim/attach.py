@@ -11,8 +11,8 @@ client left.
 
 from __future__ import annotations
 
+import _socket
 import os
-import socket
 import struct
 
 from corten.shim.loop import HANGUP, READ, WRITE
@@ -239,9 +239,9 @@ class Client:
 
     def _shut(self) -> None:
         self._state = "lingering"
-        connection = socket.socket(fileno=self._descriptor)
+        connection = _socket.socket(fileno=self._descriptor)
         try:
-            connection.shutdown(socket.SHUT_WR)
+            connection.shutdown(_socket.SHUT_WR)
         except OSError:
             pass
         finally:

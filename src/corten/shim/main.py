@@ -12,9 +12,9 @@ parent. SIGKILL is survived by the containers (see the protocol's ``adopt``).
 
 from __future__ import annotations
 
+import _socket
 import fcntl
 import os
-import socket
 import sys
 
 from corten.runtime import seal
@@ -80,13 +80,13 @@ def _lock(root: int) -> int:
     return descriptor
 
 
-def _listen(root: int) -> socket.socket:
+def _listen(root: int) -> _socket.socket:
     """The socket, of mode 0600 from its first moment."""
     try:
         os.unlink(protocol.SOCKET, dir_fd=root)  # of a shim that died: we have the lock
     except FileNotFoundError:
         pass
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+    listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC | _socket.SOCK_NONBLOCK)
     before = os.umask(0o177)
     try:
         listener.bind(protocol.address(root))

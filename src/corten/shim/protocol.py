@@ -24,10 +24,11 @@ Owns bytes and descriptors; refuses to know what a message means.
 
 from __future__ import annotations
 
-import json
+import _socket
 import os
-import socket
 import struct
+
+from corten.oci.document import decode, encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class Channel:
 
     __slots__ = ("_descriptors", "_incoming", "_outgoing", "_socket")
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: _socket.socket) -> None:
         connection.setblocking(False)
         self._socket = connection
         self._incoming = bytearray()
@@ -73,7 +74,7 @@ class Channel:
 
     def peer_uid(self) -> int:
         """Who connected: SO_PEERCRED, unix(7)."""
-        raw = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
+        raw = self._socket.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, _PEER.size)
         return int(_PEER.unpack(raw)[1])
 
     def send(self, message: dict[str, Any], fds: Sequence[int] = ()) -> None:
@@ -85,7 +86,7 @@ class Channel:
             raise ValueError(f"{len(fds)} descriptors in one frame, {MAX_DESCRIPTORS} are possible")
         if fds:
             message = {**message, "fds": len(fds)}
-        body = json.dumps(message, separators=(",", ":")).encode()
+        body = encode(message).encode()
         if len(body) > MAX_FRAME:
             raise ValueError(f"a frame of {len(body)} bytes, {MAX_FRAME} are possible")
         frame = _LENGTH.pack(len(body)) + body
@@ -100,9 +101,9 @@ class Channel:
     def _try(self, frame: bytes | memoryview, fds: Sequence[int]) -> int:
         """How much of the frame the socket took; all of it when the peer is gone."""
         rights = struct.pack(f"={len(fds)}i", *fds)
-        ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)] if fds else []
+        ancillary = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)] if fds else []
         try:
-            return self._socket.sendmsg([frame], ancillary, socket.MSG_NOSIGNAL)
+            return self._socket.sendmsg([frame], ancillary, _socket.MSG_NOSIGNAL)
         except BlockingIOError:
             return 0
         except OSError:
@@ -132,19 +133,19 @@ class Channel:
         An empty list means nothing is complete yet. Raises :class:`ClosedError` at the end of the stream, ValueError
         when the peer does not speak this protocol.
         """
-        space = socket.CMSG_SPACE(4 * (MAX_DESCRIPTORS + 3))
+        space = _socket.CMSG_SPACE(4 * (MAX_DESCRIPTORS + 3))
         try:
-            data, ancillary, flags, _ = self._socket.recvmsg(_READ, space, socket.MSG_CMSG_CLOEXEC)
+            data, ancillary, flags, _ = self._socket.recvmsg(_READ, space, _socket.MSG_CMSG_CLOEXEC)
         except BlockingIOError:
             return []
         except OSError as error:
             raise ClosedError(str(error)) from None
         for level, kind, raw in ancillary:
-            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            if level == _socket.SOL_SOCKET and kind == _socket.SCM_RIGHTS:
                 self._descriptors.extend(struct.unpack(f"={len(raw) // 4}i", raw[: len(raw) // 4 * 4]))
         if not data:
             raise ClosedError("the peer closed the connection")
-        if flags & socket.MSG_CTRUNC:
+        if flags & _socket.MSG_CTRUNC:
             raise ValueError("descriptors were lost on the way: raise RLIMIT_NOFILE")
         self._incoming += data
         return self._split()
@@ -158,7 +159,7 @@ class Channel:
                 raise ValueError(f"a frame of {length} bytes")
             if len(incoming) - start - 4 < length:
                 break
-            message = json.loads(incoming[start + 4 : start + 4 + length])
+            message = decode(bytes(incoming[start + 4 : start + 4 + length]))
             if not isinstance(message, dict):
                 raise ValueError("a frame that is no object")
             count = message.pop("fds", 0)

@@ -6,8 +6,8 @@ the shim's own uid may speak (SO_PEERCRED, beside the socket's mode 0600; no abs
 
 from __future__ import annotations
 
+import _socket
 import os
-import socket
 
 from corten import errors
 from corten.shim import protocol, requests
@@ -27,7 +27,7 @@ class Server:
 
     __slots__ = ("_current", "_listener", "supervisor")
 
-    def __init__(self, supervisor: Supervisor, listener: socket.socket) -> None:
+    def __init__(self, supervisor: Supervisor, listener: _socket.socket) -> None:
         self.supervisor = supervisor
         self._listener = listener
         self._current: Connection | None = None
@@ -37,10 +37,10 @@ class Server:
     def ready(self, events: int) -> None:
         """Called by the loop: somebody connects."""
         try:
-            accepted, _ = self._listener.accept()
+            accepted, _ = self._listener._accept()  # type: ignore[attr-defined]  # noqa: SLF001  what socket.accept calls
         except OSError:
             return
-        channel = protocol.Channel(accepted)
+        channel = protocol.Channel(_socket.socket(fileno=accepted))
         if channel.peer_uid() != os.geteuid():
             note(f"a connection of uid {channel.peer_uid()} was refused")
             channel.close()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import gc
 import os
 import resource
-import signal
 
 from corten.cgroup import hierarchy
 from corten.linux.process import set_name
@@ -19,11 +18,15 @@ from corten.shim.supervisor import Supervisor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import socket
+    import signal as _signal
+
+    import _socket
+else:
+    import _signal
 
 
 class _Wakeup:
-    """Lets a signal end the wait of the loop: signal.set_wakeup_fd."""
+    """Lets a signal end the wait of the loop: _signal.set_wakeup_fd."""
 
     __slots__ = ("_reader",)
 
@@ -35,7 +38,7 @@ class _Wakeup:
         os.read(self._reader, 512)
 
 
-def serve(state_directory: str, listener: socket.socket) -> None:
+def serve(state_directory: str, listener: _socket.socket) -> None:
     """Serve until an idle shim is told to end."""
     os.chdir("/")
     os.umask(0o077)
@@ -63,8 +66,8 @@ def _handle_signals(loop: Loop, supervisor: Supervisor) -> None:
             loop.stop()
 
     reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    _signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     loop.add(reader, _Wakeup(reader))
-    signal.signal(signal.SIGTERM, terminate)
-    for number in (signal.SIGHUP, signal.SIGINT):
-        signal.signal(number, lambda number, frame: None)  # not SIG_IGN: that would survive a container's execve
+    _signal.signal(_signal.SIGTERM, terminate)
+    for number in (_signal.SIGHUP, _signal.SIGINT):
+        _signal.signal(number, lambda number, frame: None)  # not SIG_IGN: that would survive a container's execve

@@ -8,8 +8,9 @@ About 2 kB each with its streams, so no field is here that the state file can ke
 
 from __future__ import annotations
 
-import json
 import os
+
+from corten.oci.document import encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def file_name(task: Task) -> str:
 def save(directory: str, task: Task, log: dict[str, Any] | None) -> None:
     """Write the state file: temporary name, then rename. It lies on a tmpfs and need not survive the machine."""
     path = f"{directory}/{file_name(task)}"
-    data = json.dumps({**task.document(), "log": log}).encode()
+    data = encode({**task.document(), "log": log}).encode()
     descriptor = os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
         os.write(descriptor, data)

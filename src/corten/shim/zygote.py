@@ -15,7 +15,6 @@ cgroup removed before the answer.
 from __future__ import annotations
 
 import binascii
-import json
 import os
 import time
 
@@ -23,6 +22,7 @@ from corten import errors
 from corten.cgroup.group import Group
 from corten.linux import process, procfs
 from corten.logs.json_file import Writer
+from corten.oci.document import encode
 from corten.runtime import container, sync
 from corten.shim import task
 from corten.shim.exits import Exit
@@ -279,7 +279,7 @@ def _open_log(options: dict[str, Any] | None) -> Writer | None:
         return None
     if driver != "json-file":
         raise errors.NotSupported(f"log driver {driver} is not supported yet")
-    attributes = json.dumps(options["attributes"]).encode() if options.get("attributes") else b""
+    attributes = encode(options["attributes"]).encode() if options.get("attributes") else b""
     return Writer(options["path"], max_size=options["max_size"], max_file=options["max_file"], attributes=attributes)
 
 
