@@ -183,6 +183,11 @@ class Client:
             if self.reads_input:
                 streams.end_input()
 
+    def abandon(self) -> None:
+        """Close our copy and nothing else: there was no process, and the engine goes on with its own copy."""
+        self.reads_input = False
+        self.drop()
+
     def _leave(self) -> None:
         streams, self._streams = self._streams, None
         if streams is not None:

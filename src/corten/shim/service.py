@@ -18,9 +18,8 @@ from corten.shim.supervisor import Supervisor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import signal as _signal
-
     import _socket
+    import signal as _signal
 else:
     import _signal
 

@@ -293,6 +293,12 @@ class Streams:
         for client in list(self._clients):
             client.end()
 
+    def abandon(self) -> None:
+        """The process could not be started: the clients are the engine's again, which tells them why."""
+        for client in list(self._clients):
+            client.abandon()
+        self.close()
+
     def reopen_log(self) -> None:
         """The log file was moved away."""
         if self._log is not None:

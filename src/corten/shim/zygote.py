@@ -176,6 +176,7 @@ class Birth:
         _close([self._console])
         self._pipes.close()
         error = self._error or errors.RuntimeFailure("the first process ended before its program began")
+        subject.streams.abandon()
         supervisor.forget(subject)
         if not subject.exec_id:
             supervisor.remove_cgroup(subject.cgroup)
@@ -221,7 +222,7 @@ def start(supervisor: Supervisor, message: dict[str, Any], fds: dict[str, list[i
         )  # fmt: skip
         birth.begin(container.start(request))  # (4)
     except BaseException as error:
-        subject.streams.close()
+        subject.streams.abandon()
         if pipes is not None:
             pipes.close()
         supervisor.remove_cgroup(group["path"])
@@ -249,7 +250,7 @@ def run_in(supervisor: Supervisor, target: Task, message: dict[str, Any], fds: d
         )  # fmt: skip
         birth.begin(container.exec_in(request))
     except BaseException as error:
-        subject.streams.close()
+        subject.streams.abandon()
         if pipes is not None:
             pipes.close()
         _raise(error)

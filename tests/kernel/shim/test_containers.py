@@ -186,9 +186,11 @@ def test_missing_program_is_told_and_leaves_nothing(engine: Engine) -> None:
     client = Client()
     with pytest.raises(RefusedError, match=r'exec: "nope": executable file not found in \$PATH') as caught:
         engine.start("c1", "nope", clients=[client.descriptor], attach=[client.options])
-    client.given()
     assert caught.value.kind == "CommandNotFound"
-    client.read_all()
+    with socket.socket(fileno=os.dup(client.descriptor)) as kept:  # the engine's copy still works in both directions
+        kept.sendall(b"the reason")
+    client.given()
+    assert client.read_all() == b"the reason"
     engine.start("c2", "sleep", "100")
     with pytest.raises(RefusedError) as caught:
         engine.run_exec("c2", "e1", "/tmp")
