@@ -41,7 +41,8 @@ class OverlayTrees:
         init = initlayer.ensure(self._init_root, _init_name(chain), lowers)  # (1)
         if self._directories.record(container_id) is None:
             directory = self._directories.path(container_id)
-            (directory / "upper").mkdir(mode=0o755, parents=True, exist_ok=True)  # (2)
+            directory.mkdir(mode=0o700, exist_ok=True)
+            (directory / "upper").mkdir(mode=0o755, exist_ok=True)  # (2)
             (directory / "work").mkdir(mode=0o700, exist_ok=True)
             top = os.open(init, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:

@@ -171,4 +171,5 @@ def open_snapshotter(data_root: Path) -> Snapshotter:
 
 
 def _folders(data_root: Path) -> tuple[LayerStore, TreeDirectories, Path]:
+    data_root.mkdir(mode=0o700, parents=True, exist_ok=True)
     return LayerStore(data_root / "layers"), TreeDirectories(data_root / "snapshots"), data_root / "init"

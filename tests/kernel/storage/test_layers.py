@@ -324,8 +324,9 @@ def test_packing_a_layer_and_unpacking_it_gives_the_same_layer(place):
     fs, _ = unpack(
         place,
         tars.directory("."), tars.directory("etc", mode=0o711), tars.file("etc/f", b"data" * 1000, uid=5),
-        tars.link("hard", "etc/f"), tars.symlink("l", "etc/f"), tars.file("etc/.wh.gone"), tars.directory("cache"), tars.file("cache/.wh..wh..opq"),
-        tars.file("cache/new"), tars.entry("fifo", header.FIFO, mode=0o600), tars.file("a" * 150, b"long"),
+        tars.link("hard", "etc/f"), tars.symlink("l", "etc/f"), tars.file("etc/.wh.gone"), tars.directory("cache"),
+        tars.file("cache/.wh..wh..opq"), tars.file("cache/new"), tars.entry("fifo", header.FIFO, mode=0o600),
+        tars.file("a" * 150, b"long"),
         tars.entry("null", header.CHARACTER, major=1, minor=3), tars.file("attr", xattrs={b"user.x": b"y"}),
         tars.directory("empty"), tars.file("ü" * 60),
     )  # fmt: skip

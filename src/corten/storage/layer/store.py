@@ -51,7 +51,8 @@ class LayerStore:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.short_root = root / "l"
-        self.short_root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.short_root.mkdir(mode=0o700, exist_ok=True)
         self._lock = threading.Lock()
         self._known: dict[Digest, Layer] = {}
         self._sync = FilesystemSync(root)
