@@ -24,10 +24,10 @@ FLOAT: Final = "float"
 LIST: Final = "list"  #: may be repeated; each occurrence is one item
 CSV: Final = "csv"  #: may be repeated; each occurrence is split at commas
 
+INITIAL: Final[dict[str, Value]] = {BOOL: False, STRING: "", INT: 0, FLOAT: 0.0}
+
 TRUE: Final = frozenset(("1", "t", "T", "true", "TRUE", "True"))
 FALSE: Final = frozenset(("0", "f", "F", "false", "FALSE", "False"))
-
-_HELP_COLUMN: Final = 2
 
 
 class UsageError(Exception):
@@ -37,15 +37,15 @@ class UsageError(Exception):
 class Flag:
     """One flag. ``shown`` is the type's name in help; a flag without help text is hidden."""
 
-    __slots__ = ("default", "help", "kind", "name", "short", "shown")
+    __slots__ = ("default", "kind", "name", "short", "shown", "text")
 
     def __init__(
-        self, name: str, short: str = "", kind: str = STRING, help: str = "", default: Value = None, shown: str = ""
+        self, name: str, short: str = "", kind: str = STRING, text: str = "", default: Value = None, shown: str = ""
     ) -> None:
         self.name = name
         self.short = short
         self.kind = kind
-        self.help = help
+        self.text = text
         self.default = default
         self.shown = shown or {BOOL: "", LIST: "list", CSV: "strings", INT: "int", FLOAT: "float"}.get(kind, "string")
 
@@ -55,7 +55,7 @@ class Flag:
             return []
         if self.default is not None:
             return self.default
-        return {BOOL: False, STRING: "", INT: 0, FLOAT: 0.0}[self.kind]
+        return INITIAL[self.kind]
 
 
 HELP: Final = Flag("help", "", BOOL, "")
@@ -97,7 +97,7 @@ class Command:
     def help(self, path: str) -> str:
         """The text of ``--help``, laid out as Docker's."""
         lines = [f"Usage:  {self.usage}", "", self.short]
-        shown = sorted((flag for flag in self.flags if flag.help), key=lambda flag: flag.name)
+        shown = sorted((flag for flag in self.flags if flag.text), key=lambda flag: flag.name)
         if shown:
             lines += ["", "Options:", *_flag_lines(shown)]
         return "\n".join(lines)
@@ -225,7 +225,7 @@ def _flag_lines(flags: Sequence[Flag]) -> list[str]:
     for text, flag in zip(left, flags, strict=True):
         default = flag.default
         ending = ""
-        if default and default is not True and f"(default {default}" not in flag.help:
+        if default and default is not True and f"(default {default}" not in flag.text:
             ending = f' (default "{default}")' if flag.kind == STRING else f" (default {default})"
-        lines.append(f"{text:<{width}}{flag.help}{ending}")
+        lines.append(f"{text:<{width}}{flag.text}{ending}")
     return lines

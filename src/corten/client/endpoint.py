@@ -1,94 +1,84 @@
-"""Where an engine is: the forms of a host, and how a socket to one is opened.
+"""Where an engine listens; pure. ``unix://``, ``tcp://`` with or without TLS; ``ssh://`` is refused.
 
-Refuses to know HTTP. ``unix:///path``, ``tcp://host:port`` (with TLS when asked for); ``ssh://`` and ``npipe://`` are
-refused by name.
+Grammar and defaults are those of the docker CLI (`-H`, ``DOCKER_HOST``): a bare ``host:port`` is TCP, a bare absolute
+path is a unix socket, port 2375 without and 2376 with TLS.
 """
 
-from __future__ import annotations
+from corten.client.errors import InvalidHost
 
-import _socket
-import os
-
-from corten.client.errors import ClientError, ConnectionFailed
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    import socket
-    from typing import Final
-
-PLAIN_PORT: Final = 2375
-TLS_PORT: Final = 2376
+PLAIN_PORT = 2375
+TLS_PORT = 2376
 
 
-class Tls:
-    """Certificates in ``directory`` (ca.pem, cert.pem, key.pem); ``verify`` checks the engine's against ca.pem."""
+class TlsFiles:
+    """Paths of the PEM files of a TLS connection (empty string = not given); ``verify`` checks the engine's name."""
 
-    __slots__ = ("directory", "verify")
+    __slots__ = ("ca", "certificate", "key", "verify")
 
-    def __init__(self, directory: str, *, verify: bool) -> None:
-        self.directory = directory
+    def __init__(self, *, ca: str, certificate: str, key: str, verify: bool) -> None:
+        self.ca = ca
+        self.certificate = certificate
+        self.key = key
         self.verify = verify
 
 
 class Endpoint:
-    """A parsed host; ``address`` is a path or (name, port)."""
+    """One engine address: ``path`` of a unix socket, or ``host`` and ``port``; ``text`` is how messages name it."""
 
-    __slots__ = ("address", "host", "tls")
+    __slots__ = ("base", "host", "path", "port", "text", "tls")
 
-    def __init__(self, host: str, tls: Tls | None = None) -> None:
+    def __init__(
+        self, text: str, *, path: str = "", host: str = "", port: int = 0, base: str = "", tls: "TlsFiles | None" = None
+    ) -> None:
+        self.text = text
+        self.path = path
         self.host = host
+        self.port = port
+        self.base = base
         self.tls = tls
-        self.address = _parse(host, tls)
 
-    def connect(self) -> socket.socket:
-        """A connected blocking socket; ConnectionFailed when nobody answers."""
-        try:
-            if isinstance(self.address, str):
-                # `_socket.socket` has all of a stream socket's calls and none of the `socket` module's import time.
-                plain = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
-                plain.connect(self.address)
-                return plain  # type: ignore[return-value]
-            return self._connect_tcp(self.address)
-        except OSError as error:
-            raise ConnectionFailed(self.host, os.strerror(error.errno) if error.errno else str(error)) from error
-
-    def _connect_tcp(self, address: tuple[str, int]) -> socket.socket:
-        import socket as sockets
-
-        connection = sockets.create_connection(address)
-        connection.setsockopt(sockets.IPPROTO_TCP, sockets.TCP_NODELAY, 1)
-        if self.tls is None:
-            return connection
-        import ssl
-
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        if not self.tls.verify:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        try:
-            if self.tls.verify:
-                context.load_verify_locations(f"{self.tls.directory}/ca.pem")
-            if os.path.exists(f"{self.tls.directory}/cert.pem"):
-                context.load_cert_chain(f"{self.tls.directory}/cert.pem", f"{self.tls.directory}/key.pem")
-        except OSError as error:
-            raise ClientError(f"certificates in {self.tls.directory} cannot be read: {error.strerror}") from error
-        return context.wrap_socket(connection, server_hostname=address[0])
+    @property
+    def authority(self) -> str:
+        """What the ``Host`` header says."""
+        if self.path:
+            return "localhost"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-def _parse(host: str, tls: Tls | None) -> str | tuple[str, int]:
-    scheme, separator, rest = host.partition("://")
+def parse(text: str, tls: "TlsFiles | None" = None) -> Endpoint:
+    """The endpoint that ``text`` names.
+
+    Raises:
+        InvalidHost: the scheme is not one of ours, or the address is no address.
+    """
+    scheme, separator, rest = text.strip().partition("://")
     if not separator:
-        raise ClientError(f"unable to parse docker host `{host}`")
+        scheme, rest = ("unix" if text.startswith("/") else "tcp"), text.strip()
     if scheme == "unix":
-        return rest
-    if scheme in ("tcp", "http", "https"):
-        rest = rest.partition("/")[0]
-        name, colon, port = rest.rpartition(":")
-        if not colon or rest.endswith("]"):
-            name, port = rest, str(TLS_PORT if tls else PLAIN_PORT)
-        if not port.isdigit() or not name:
-            raise ClientError(f"invalid host {host}: the form is tcp://NAME:PORT")
-        return name.strip("[]"), int(port)
-    if scheme in ("ssh", "npipe", "fd"):
-        raise ClientError(f"hosts of the form {scheme}:// are not supported yet: use unix:// or tcp://")
-    raise ClientError(f"unable to parse docker host `{host}`")
+        if not rest:
+            raise InvalidHost(f"unable to parse docker host `{text}`: the path of the socket is missing")
+        return Endpoint(f"unix://{rest}", path=rest)
+    if scheme in {"tcp", "http", "https"}:
+        return _tcp(text, rest, tls)
+    if scheme == "ssh":
+        raise InvalidHost(
+            f"{text}: ssh:// hosts are not supported yet; forward the engine's socket with `ssh -L` and use unix://"
+        )
+    raise InvalidHost(f"unable to parse docker host `{text}`: use unix:// or tcp://")
+
+
+def _tcp(text: str, rest: str, tls: "TlsFiles | None") -> Endpoint:
+    address, slash, base = rest.partition("/")
+    default = TLS_PORT if tls else PLAIN_PORT
+    if address.startswith("["):
+        host, _, after = address[1:].partition("]")
+        port = after.removeprefix(":")
+    elif address.count(":") > 1:
+        raise InvalidHost(f"unable to parse docker host `{text}`: write an IPv6 address as [ADDRESS]:PORT")
+    else:
+        host, _, port = address.partition(":")
+    host = host or "localhost"
+    if port and not (port.isascii() and port.isdigit() and int(port) < 65536):
+        raise InvalidHost(f"unable to parse docker host `{text}`: {port} is no port")
+    prefix = f"/{base}".rstrip("/") if slash else ""
+    return Endpoint(f"tcp://{rest or 'localhost'}", host=host, port=int(port or default), base=prefix, tls=tls)

@@ -1,264 +1,253 @@
-"""A small blocking HTTP/1.1 client: kept-alive, chunked both ways, and able to hand over its socket (hijack).
+"""The Engine API as calls: versioned paths, JSON bodies, streams and hijacked connections. Blocking.
 
-Owns framing and errors. Refuses to know what is asked: paths, queries and bodies are the caller's. It is written here
-because the standard library's costs more start-up time than a whole command may take.
+One idle connection is kept for the next call; a call that streams or hijacks owns its connection. Errors of the engine
+arrive as :class:`ResponseError` with its text. Prints nothing and starts nothing.
 """
 
-from __future__ import annotations
-
-from corten.api.document import decode, encode
+from corten.client import jsontext
 from corten.client.endpoint import Endpoint
-from corten.client.errors import EngineError, ProtocolFailure
+from corten.client.errors import ClientError, Disconnected, ResponseError
+from corten.client.http import SWITCHING_PROTOCOLS, Connection, Response
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import socket
-    from collections.abc import Iterable, Iterator, Sequence
-    from typing import Any, Final
+    import _socket
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    Query = Sequence[tuple[str, str]]
+    from corten.client.jsontext import Document
 
-NEWEST: Final = (1, 51)
-OLDEST: Final = (1, 24)
-CHUNK: Final = 65536
-_HEAD_LIMIT: Final = 1 << 20
-_SAFE: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+    Query = Mapping[str, "str | Sequence[str]"]
+    Body = "Document | bytes | Iterable[bytes] | None"
 
-
-def quote(text: str, safe: bytes = b"") -> str:
-    """Percent-encoding: RFC 3986, section 2.1."""
-    return "".join(chr(byte) if byte in _SAFE or byte in safe else f"%{byte:02X}" for byte in text.encode())
+#: The newest API this client speaks; an older engine makes it speak the engine's.
+NEWEST = "1.51"
+OLDEST_ASSUMED = "1.24"
+UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 
 
-class Response:
-    """One answer; its body is read by exactly one of the methods, and must be before the connection is used again."""
+def quote(text: str, safe: str = "") -> str:
+    """Percent-encoding of RFC 3986; surrogates of a non-UTF-8 argument become its bytes."""
+    if UNRESERVED.issuperset(text):
+        return text
+    return "".join(
+        chr(byte) if chr(byte) in UNRESERVED or chr(byte) in safe else f"%{byte:02X}"
+        for byte in text.encode("utf-8", "surrogateescape")
+    )
 
-    def __init__(self, connection: Connection, status: int, headers: dict[str, str]) -> None:
-        self.status = status
-        self.headers = headers
-        self._connection = connection
 
-    def chunks(self) -> Iterator[bytes]:
-        """The body as it comes."""
-        headers = self.headers
-        if headers.get("transfer-encoding", "").lower() == "chunked":
-            yield from self._connection.chunked()
-        elif "content-length" in headers:
-            yield from self._connection.exactly(int(headers["content-length"]))
-        elif self.status not in (204, 304):
-            yield from self._connection.until_close()
+def query_string(query: "Query | None") -> str:
+    """``?a=1&b=2``; empty values are left out, a sequence repeats its key."""
+    pairs = []
+    for key, value in (query or {}).items():
+        for one in (value,) if isinstance(value, str) else value:
+            if one != "":
+                pairs.append(f"{quote(key)}={quote(one)}")
+    return "?" + "&".join(pairs) if pairs else ""
 
-    def read(self) -> bytes:
-        """The whole body."""
-        return b"".join(self.chunks())
 
-    def json(self) -> Any:
-        """The whole body, decoded; None when it is empty."""
-        body = self.read()
-        return decode(body) if body.strip() else None
-
-    def lines(self) -> Iterator[Any]:
-        """Each line of the body, decoded as it comes: progress and events."""
-        pending = b""
-        for chunk in self.chunks():
-            *lines, pending = (pending + chunk).split(b"\n")
-            for line in lines:
-                if line.strip():
-                    yield decode(line)
-        if pending.strip():
-            yield decode(pending)
+def version_key(version: str) -> "tuple[int, ...]":
+    """``"1.41"`` in a form that compares by number."""
+    return tuple(int(part) if part.isdigit() else 0 for part in version.split("."))
 
 
 class Hijacked:
-    """A connection that has become a raw stream; ``early`` is what came with the head."""
+    """A connection that became a raw stream: ``socket``, the ``early`` bytes of it, and the answer's content type."""
 
     __slots__ = ("content_type", "early", "socket")
 
-    def __init__(self, connected: socket.socket, early: bytes, content_type: str) -> None:
-        self.socket = connected
-        self.early = early
-        self.content_type = content_type
-
-
-class Connection:
-    """One socket and what was read ahead from it."""
-
-    def __init__(self, endpoint: Endpoint) -> None:
-        self.socket = endpoint.connect()
-        self._buffer = b""
-
-    def send(self, data: bytes) -> None:
-        self.socket.sendall(data)
-
-    def close(self) -> None:
-        self.socket.close()
-
-    def head(self) -> tuple[int, dict[str, str]]:
-        """Status and headers (names lower case, the last of a repeated one)."""
-        while (end := self._buffer.find(b"\r\n\r\n")) < 0:
-            if len(self._buffer) > _HEAD_LIMIT or not self._fill():
-                raise ProtocolFailure("the engine closed the connection without an answer")
-        lines = self._buffer[:end].decode("latin-1").split("\r\n")
-        self._buffer = self._buffer[end + 4 :]
-        version, _, rest = lines[0].partition(" ")
-        if not version.startswith("HTTP/1.") or not rest[:3].isdigit():
-            raise ProtocolFailure(f"not an HTTP answer: {lines[0][:80]!r}")
-        pairs = (line.partition(":") for line in lines[1:])
-        return int(rest[:3]), {name.strip().lower(): value.strip() for name, _, value in pairs}
-
-    def exactly(self, size: int) -> Iterator[bytes]:
-        while size > 0:
-            if not self._buffer and not self._fill():
-                raise ProtocolFailure("the answer ended early: unexpected EOF")
-            piece, self._buffer = self._buffer[:size], self._buffer[size:]
-            size -= len(piece)
-            yield piece
-
-    def until_close(self) -> Iterator[bytes]:
-        while self._buffer or self._fill():
-            piece, self._buffer = self._buffer, b""
-            yield piece
-
-    def chunked(self) -> Iterator[bytes]:
-        while True:
-            size = int(self._line().partition(b";")[0], 16)
-            yield from self.exactly(size)
-            self._line()
-            if size == 0:
-                return
-
-    def take(self) -> bytes:
-        """What was read ahead; the connection is the caller's now."""
-        early, self._buffer = self._buffer, b""
-        return early
-
-    def _line(self) -> bytes:
-        while (end := self._buffer.find(b"\r\n")) < 0:
-            if not self._fill():
-                raise ProtocolFailure("the answer ended early: unexpected EOF")
-        line, self._buffer = self._buffer[:end], self._buffer[end + 2 :]
-        return line
-
-    def _fill(self) -> bool:
-        data = self.socket.recv(CHUNK)
-        self._buffer += data
-        return bool(data)
+    def __init__(self, response: Response, connection: Connection) -> None:
+        self.socket, self.early = connection.take()
+        self.content_type = response.headers.get("content-type", "")
 
 
 class Client:
-    """An engine as its users see it; every call raises EngineError for a status of 400 and above.
+    """Calls to the engine at ``endpoint``; ``version`` fixes the API version, empty negotiates it at the first call."""
 
-    ``version`` is the API version of every path: given, or agreed on with the engine before the first call.
-    """
+    __slots__ = ("_idle", "_version", "endpoint", "fixed_version", "headers", "ping_headers")
 
-    def __init__(self, endpoint: Endpoint, *, version: str = "", agent: str = "corten", headers: Query = ()) -> None:
+    def __init__(self, endpoint: Endpoint, *, version: str = "", headers: "Mapping[str, str] | None" = None) -> None:
         self.endpoint = endpoint
+        self.fixed_version = version
+        self.headers = dict(headers or {})
+        self.ping_headers: dict[str, str] = {}
         self._version = version
-        self._agent = agent
-        self._headers = tuple(headers)
         self._idle: Connection | None = None
+
+    def open(self) -> None:
+        """Connect now; ConnectionFailed when nobody answers."""
+        if self._idle is None:
+            self._idle = Connection(self.endpoint)
 
     @property
     def version(self) -> str:
-        """The API version in use, e.g. ``1.51``."""
+        """The API version in use (pings the engine the first time unless it is fixed)."""
         if not self._version:
-            response = self._exchange("HEAD", "/_ping", (), b"", ())
-            offered = response.headers.get("api-version", "1.24")
-            major, _, minor = offered.partition(".")
-            agreed = min(NEWEST, max(OLDEST, (int(major), int(minor))))
-            self._version = f"{agreed[0]}.{agreed[1]}"
+            self.ping()
         return self._version
 
-    def get(self, path: str, query: Query = ()) -> Any:
-        """GET, decoded."""
-        return self.request("GET", path, query).json()
+    def at_least(self, version: str) -> bool:
+        """Whether the API in use has what came with ``version``."""
+        return version_key(self.version) >= version_key(version)
 
-    def post(self, path: str, query: Query = (), body: object = None, headers: Query = ()) -> Any:
-        """POST with a JSON body (or none), decoded."""
-        return self.request("POST", path, query, body, headers).json()
+    def ping(self) -> None:
+        """Ask the engine what it speaks.
 
-    def delete(self, path: str, query: Query = ()) -> Any:
-        """DELETE, decoded."""
-        return self.request("DELETE", path, query).json()
+        Raises:
+            Unreachable: nothing answers.
+        """
+        connection, response = self._exchange("HEAD", "/_ping", None, {})
+        response.read()
+        self._give_back(connection, response)
+        self.ping_headers = response.headers
+        offered = response.headers.get("api-version", "") or OLDEST_ASSUMED
+        if not self.fixed_version:
+            self._version = min(NEWEST, offered, key=version_key)
 
-    def request(
-        self, method: str, path: str, query: Query = (), body: object = None, headers: Query = ()
-    ) -> Response:
-        """One call whose answer the caller reads by itself (streams)."""
-        extra = list(headers)
-        payload = b""
-        if body is not None:
-            payload = encode(body).encode()
-            extra.append(("Content-Type", "application/json"))
-        return self._checked(self._exchange(method, f"/v{self.version}{path}", query, payload, extra))
+    def get(self, path: str, query: "Query | None" = None) -> "Document":
+        """The decoded answer of a GET."""
+        return self.call("GET", path, query)
 
-    def stream(self, method: str, path: str, query: Query = ()) -> Response:
-        """As ``request``, on a connection of its own: the answer may stay open while other calls are made."""
-        connection = Connection(self.endpoint)
-        version = self.version
-        connection.send(self._head(method, f"/v{version}{path}", query, [("Content-Length", "0")]))
-        return self._checked(Response(connection, *connection.head()))
-
-    def upload(self, method: str, path: str, query: Query, pieces: Iterable[bytes], content_type: str) -> Response:
-        """A call whose body is streamed."""
-        version = self.version
-        connection = Connection(self.endpoint)
-        extra = [("Transfer-Encoding", "chunked"), ("Content-Type", content_type)]
-        connection.send(self._head(method, f"/v{version}{path}", query, extra))
+    def call(
+        self,
+        method: str,
+        path: str,
+        query: "Query | None" = None,
+        body: "Body" = None,
+        headers: "Mapping[str, str] | None" = None,
+    ) -> "Document":
+        """The decoded answer; None when it has no body."""
+        text = self.raw(method, path, query, body, headers)
+        if not text.strip():
+            return None
         try:
-            for piece in pieces:
-                if piece:
-                    connection.send(b"%x\r\n%b\r\n" % (len(piece), piece))
-            connection.send(b"0\r\n\r\n")
-        except (BrokenPipeError, ConnectionResetError):
-            pass  # the engine refused before it had read everything: its answer says why
-        return self._checked(Response(connection, *connection.head()))
+            return jsontext.decode(text)
+        except ValueError as error:
+            raise ClientError(f"the engine's answer to {method} {path} is no JSON: {error}") from error
 
-    def hijack(self, path: str, query: Query = (), body: object = None) -> Hijacked:
-        """POST that turns the connection into a raw stream of both directions."""
-        version = self.version
-        payload = encode(body).encode() if body is not None else b""
+    def raw(
+        self,
+        method: str,
+        path: str,
+        query: "Query | None" = None,
+        body: "Body" = None,
+        headers: "Mapping[str, str] | None" = None,
+    ) -> bytes:
+        """The answer's bytes.
+
+        Raises:
+            ResponseError: the engine refused.
+            Unreachable: nothing answers.
+        """
+        connection, response = self._exchange(method, self._target(path, query), body, headers or {})
+        text = response.read()
+        self._give_back(connection, response)
+        _raise_for(response, text)
+        return text
+
+    def stream(
+        self,
+        method: str,
+        path: str,
+        query: "Query | None" = None,
+        body: "Body" = None,
+        headers: "Mapping[str, str] | None" = None,
+    ) -> Response:
+        """The answer with its body unread, on a connection of its own."""
+        _, response = self._exchange(method, self._target(path, query), body, headers or {})
+        if response.status >= 400:
+            _raise_for(response, response.read())
+        return response
+
+    def documents(
+        self,
+        method: str,
+        path: str,
+        query: "Query | None" = None,
+        body: "Body" = None,
+        headers: "Mapping[str, str] | None" = None,
+    ) -> "Iterator[Document]":
+        """The JSON documents of a streamed answer, one a line."""
+        response = self.stream(method, path, query, body, headers)
+        return (jsontext.decode(line) for line in response.lines())
+
+    def hijack(self, path: str, query: "Query | None" = None, body: "Document" = None) -> Hijacked:
+        """POST with an upgrade to a raw stream.
+
+        Raises:
+            ResponseError: the engine refused before the upgrade.
+        """
+        headers = {"Connection": "Upgrade", "Upgrade": "tcp"}
+        connection, response = self._exchange(
+            "POST", self._target(path, query), body if body is not None else b"", headers
+        )
+        if response.status not in (SWITCHING_PROTOCOLS, 200):
+            _raise_for(response, response.read())
+        return Hijacked(response, connection)
+
+    def _target(self, path: str, query: "Query | None") -> str:
+        return f"/v{self.version}{path}{query_string(query)}"
+
+    def _exchange(
+        self, method: str, target: str, body: "Body", headers: "Mapping[str, str]"
+    ) -> "tuple[Connection, Response]":
+        """Send and read the head, on the idle connection when there is one.
+
+        An engine may close an idle connection at any moment: then, and only before a byte of the answer came, the
+        request is sent again on a new connection if it can be repeated.
+        """
+        lines = [
+            f"{method} {self.endpoint.base}{target} HTTP/1.1",
+            f"Host: {self.endpoint.authority}",
+            "User-Agent: corten-cli",
+        ]
+        lines += [f"{name}: {value}" for name, value in {**self.headers, **headers}.items()]
+        if body is not None and not isinstance(body, bytes) and not hasattr(body, "__next__"):
+            body = jsontext.encode(body).encode("utf-8", "surrogateescape")
+            lines.append("Content-Type: application/json")
+        head = "\r\n".join(lines) + "\r\n"
+        if body is None and method == "POST":
+            body = b""
+        reused, self._idle = self._idle, None
+        if reused is not None:
+            try:
+                return reused, self._send(reused, method, head, body)
+            except (Disconnected, BrokenPipeError, ConnectionResetError):
+                reused.close()
+                if body is not None and not isinstance(body, bytes):
+                    raise
         connection = Connection(self.endpoint)
-        extra = [("Connection", "Upgrade"), ("Upgrade", "tcp"), ("Content-Length", str(len(payload)))]
-        if payload:
-            extra.append(("Content-Type", "application/json"))
-        connection.send(self._head("POST", f"/v{version}{path}", query, extra) + payload)
-        response = self._checked(Response(connection, *connection.head()))
-        return Hijacked(connection.socket, connection.take(), response.headers.get("content-type", ""))
+        return connection, self._send(connection, method, head, body)
+
+    @staticmethod
+    def _send(connection: Connection, method: str, head: str, body: "Body") -> Response:
+        try:
+            connection.send(head, body)
+        except (BrokenPipeError, ConnectionResetError):
+            # An engine that refuses an upload answers and closes while the client still sends: its answer is the reason.
+            return connection.receive()
+        return connection.receive(bodyless=method == "HEAD")
+
+    def _give_back(self, connection: Connection, response: Response) -> None:
+        if response.headers.get("connection", "").lower() == "close" or self._idle is not None:
+            connection.close()
+        else:
+            self._idle = connection
 
     def close(self) -> None:
-        """Close the kept connection."""
+        """Close the idle connection."""
         if self._idle is not None:
             self._idle.close()
             self._idle = None
 
-    def _exchange(self, method: str, path: str, query: Query, payload: bytes, extra: Query) -> Response:
-        message = self._head(method, path, query, [*extra, ("Content-Length", str(len(payload)))]) + payload
-        if self._idle is None:
-            self._idle = Connection(self.endpoint)
-        connection = self._idle
-        connection.send(message)
-        status, headers = connection.head()
-        if method == "HEAD":
-            headers["content-length"] = "0"
-            headers.pop("transfer-encoding", None)
-        return Response(connection, status, headers)
 
-    def _head(self, method: str, path: str, query: Query, headers: Query) -> bytes:
-        target = path
-        if query:
-            target += "?" + "&".join(f"{name}={quote(value)}" for name, value in query)
-        lines = [f"{method} {target} HTTP/1.1", "Host: localhost", f"User-Agent: {self._agent}"]
-        lines += [f"{name}: {value}" for name, value in (*self._headers, *headers)]
-        return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
-
-    @staticmethod
-    def _checked(response: Response) -> Response:
-        if response.status < 400:
-            return response
-        body = response.read()
-        try:
-            message = decode(body)["message"]
-        except (ValueError, KeyError, TypeError):
-            message = body.decode(errors="replace").strip() or f"status {response.status}"
-        raise EngineError(response.status, message)
+def _raise_for(response: Response, text: bytes) -> None:
+    if response.status < 400:
+        return
+    message = text.decode("utf-8", "replace").strip()
+    try:
+        document = jsontext.decode(text)
+    except ValueError:
+        document = None
+    if isinstance(document, dict) and isinstance(document.get("message"), str):
+        message = document["message"].strip()
+    raise ResponseError(response.status, message or f"{response.status} {response.reason}")

@@ -1,0 +1,5 @@
+"""``python -m corten.cli``: the same as ``corten``."""
+
+from corten.cli.main import entry
+
+entry()
