@@ -1,0 +1,190 @@
+"""From a command line and ``daemon.json`` to what the daemon and the engine are told.
+
+Owns dockerd's rule that nothing may be set in both places, and its texts. The file's keys are :data:`flags.OPTIONS`.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from corten.daemon import flags, values
+from corten.engine.config import EngineConfig, Ulimit
+from corten.errors import InvalidArgument
+
+DEFAULT_CONFIG_FILE: Final = "/etc/corten/daemon.json"
+DEFAULT_GROUP: Final = "docker"
+LEVELS: Final = ("debug", "info", "warn", "error", "fatal")
+
+
+class Tls(msgspec.Struct, frozen=True):
+    """Files of TLS on tcp sockets; ``verify`` asks clients for a certificate of ``ca``."""
+
+    certificate: str
+    key: str
+    ca: str
+    verify: bool
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything; ``group`` is None when nobody named one."""
+
+    engine: EngineConfig
+    hosts: tuple[str, ...]
+    pidfile: str
+    group: str | None
+    tls: Tls | None
+    log_level: str
+    config_file: str
+    validate: bool = False
+
+
+def load(arguments: Sequence[str]) -> Settings:
+    """Read both.
+
+    Raises:
+        InvalidArgument: either is wrong, or they contradict each other; the text names file and key.
+        NotSupported: an option this engine does not have.
+    """
+    given = flags.parse(arguments)
+    path = given.pop("config-file", None)
+    validate = bool(given.pop("validate", False))
+    file = _read(path or DEFAULT_CONFIG_FILE, required=path is not None)
+    try:
+        from_file = _from_file(file)
+        _refuse_both(given, file)
+    except InvalidArgument as exc:
+        prefix = f"unable to configure the engine with file {path or DEFAULT_CONFIG_FILE}"
+        raise InvalidArgument(f"{prefix}: {exc}") from exc
+    by_flag = {option.flag: option.field for option in flags.OPTIONS}
+    fields = {by_flag[name]: value for name, value in given.items() if by_flag[name]}
+    return _settings({**from_file, **fields}, config_file=path or DEFAULT_CONFIG_FILE, validate=validate)
+
+
+def _read(path: str, *, required: bool) -> dict[str, Any]:
+    try:
+        with open(path, "rb") as stream:
+            raw = stream.read()
+    except FileNotFoundError:
+        if required:
+            raise InvalidArgument(f"open {path}: no such file or directory") from None
+        return {}
+    if not raw.strip():
+        return {}
+    try:
+        return msgspec.json.decode(raw, type=dict[str, Any])
+    except msgspec.MsgspecError as exc:
+        raise InvalidArgument(f"unable to configure the engine with file {path}: {exc}") from exc
+
+
+def _from_file(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Values by field."""
+    unknown = sorted(set(document) - set(flags.BY_KEY))
+    if unknown:
+        raise InvalidArgument(f"the following directives don't match any configuration option: {', '.join(unknown)}")
+    fields: dict[str, Any] = {}
+    for key, value in document.items():
+        option = flags.BY_KEY[key]
+        found = _file_value(option, value)
+        flags.check(option, found, key)
+        if option.field:
+            fields[option.field] = found
+    return fields
+
+
+_TYPES: Final[dict[str, Any]] = {
+    flags.TEXT: str,
+    flags.NUMBER: int,
+    flags.FLAG: bool,
+    flags.LIST: tuple[str, ...],
+    flags.SIZE: str | int,
+    flags.ULIMITS: dict[str, dict[str, Any]],
+    flags.POOLS: list[dict[str, Any]],
+}
+
+
+def _file_value(option: flags.Option, value: Any) -> Any:
+    if not option.field and isinstance(value, dict | list):
+        return tuple(value) if isinstance(value, list) else value
+    kind = dict[str, str] if option.kind == flags.MAP else _TYPES[option.kind]
+    try:
+        found: Any = msgspec.convert(value, kind)
+        if option.kind == flags.SIZE:
+            return found if isinstance(found, int) else values.size(found, option.key)
+        if option.kind == flags.ULIMITS:
+            return tuple(Ulimit(name, int(item["Soft"]), int(item["Hard"])) for name, item in found.items())
+        if option.kind == flags.POOLS:
+            return tuple(values.checked_pool(str(item["base"]), int(item["size"]), option.key) for item in found)
+    except (msgspec.ValidationError, KeyError, TypeError, ValueError) as exc:
+        raise InvalidArgument(f"invalid value of {option.key}: {exc}") from exc
+    return found
+
+
+def _refuse_both(given: Mapping[str, Any], document: Mapping[str, Any]) -> None:
+    keys = {option.flag: option.key for option in flags.OPTIONS}
+    conflicts = [
+        f"{keys[name]}: (from flag: {_shown(value)}, from file: {_shown(document[keys[name]])})"
+        for name, value in given.items()
+        if keys[name] in document
+    ]
+    if conflicts:
+        raise InvalidArgument(
+            "the following directives are specified both as a flag and in the configuration file: "
+            + ", ".join(conflicts)
+        )
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"[{' '.join(map(str, value))}]" if isinstance(value, list | tuple) else str(value)
+
+
+def _settings(fields: dict[str, Any], *, config_file: str, validate: bool) -> Settings:
+    level = fields.pop("log_level", "debug" if fields.get("debug") else "info")
+    if level not in LEVELS:
+        raise InvalidArgument(f'invalid logging level: "{level}"')
+    tls = _tls(fields)
+    own = {name: fields.pop(name) for name in ("hosts", "pidfile", "group") if name in fields}
+    for name in ("data_root", "exec_root"):
+        if name in fields:
+            fields[name] = os.path.abspath(fields[name])
+    _check(fields)
+    engine = EngineConfig(**fields)
+    return Settings(
+        engine=engine,
+        hosts=own.get("hosts") or (f"unix://{engine.exec_root}/corten.sock",),
+        pidfile=own.get("pidfile") or f"{engine.exec_root}/cortend.pid",
+        group=own.get("group"),
+        tls=tls,
+        log_level=level,
+        config_file=config_file,
+        validate=validate,
+    )
+
+
+def _check(fields: Mapping[str, Any]) -> None:
+    """Values that would only fail much later."""
+    for name in ("max_concurrent_downloads", "max_concurrent_uploads", "max_download_attempts"):
+        if fields.get(name, 1) < 1:
+            raise InvalidArgument(f"invalid {name.replace('_', ' ')}: it must be at least 1")
+    modes = (("default_ipc_mode", ("private", "shareable")), ("default_cgroupns_mode", ("private", "host", "")))
+    for name, allowed in modes:
+        if fields.get(name, allowed[0]) not in allowed:
+            raise InvalidArgument(f"invalid {name.replace('_', ' ')}: {fields[name]}")
+    for label in fields.get("labels", ()):
+        if "=" not in label:
+            raise InvalidArgument(f"bad attribute format: {label}")
+
+
+def _tls(fields: dict[str, Any]) -> Tls | None:
+    verify = fields.pop("tlsverify", False)
+    wanted = fields.pop("tls", False) or verify
+    given = [fields.pop(name, "") for name in ("tlscert", "tlskey", "tlscacert")]
+    if not wanted:
+        return None
+    directory = os.environ.get("DOCKER_CERT_PATH") or os.path.dirname(DEFAULT_CONFIG_FILE)
+    names = ("cert.pem", "key.pem", "ca.pem")
+    certificate, key, ca = (path or os.path.join(directory, name) for path, name in zip(given, names, strict=True))
+    return Tls(certificate, key, ca, verify)
