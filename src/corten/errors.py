@@ -1,7 +1,7 @@
 """Errors that may cross a package boundary.
 
 Their texts are API: clients tell one failure from another by substring (docker-py looks for "No such image"), so
-they follow Docker's wording where Docker has one, are written lower case unless Docker's are not, and end without a full stop.
+they follow Docker's wording where Docker has one, are lower case unless Docker's are not, and end without a full stop.
 
 CortenError                500  something the engine did not expect
 ├── InvalidArgument        400  the request is wrong; the text names the field and the remedy
@@ -21,7 +21,7 @@ CortenError                500  something the engine did not expect
 ├── NotSupported           501  known to Docker, not built here yet; the text names the option
 ├── CorruptData            500  bytes do not match their digest or their format
 ├── Unavailable            503  the engine (or a registry) cannot serve this now
-└── RuntimeFailure         400  the container's first process could not be started; `exit_code` is what a shell would say
+└── RuntimeFailure         400  the first process could not be started; `exit_code` is what a shell would say
     ├── CommandNotFound    400  exit code 127
     └── CommandNotInvocable 400 exit code 126
 
