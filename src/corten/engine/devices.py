@@ -1,4 +1,5 @@
-"""Device nodes of the host as a container may get them: ``--device``, ``--device-cgroup-rule``, all of them when privileged.
+"""Device nodes of the host as a container may get them: ``--device``, ``--device-cgroup-rule``, all of them when
+privileged.
 
 Looks at the host's ``/dev``; paths are the administrator's, never a container's.
 """

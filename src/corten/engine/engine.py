@@ -21,6 +21,7 @@ from typing import Final
 import msgspec
 
 from corten.cgroup import hierarchy as cgroups
+from corten.cgroup.group import Group
 from corten.engine import recovery
 from corten.engine.config import EngineConfig
 from corten.engine.containers.create import Creator
@@ -111,6 +112,8 @@ class Engine:
         await self._exits.settle()
         idle = not self.execs.any_running and not any(container.record.state.alive for container in self._roster)
         await self._shim.close(shutdown=idle)
+        if idle:
+            await asyncio.to_thread(self._drop_cgroup)
         await self.networks.close()
         await self.images.close()
         self._closing.close()
@@ -166,6 +169,7 @@ class Engine:
         self.containers = ContainerService(
             roster,
             shim,
+            self.networks,
             facts,
             notices,
             creator=Creator(
@@ -187,6 +191,13 @@ class Engine:
         for delete in self._deletions:
             await asyncio.to_thread(delete)
         await self.images.sweep()
+
+    def _drop_cgroup(self) -> None:
+        """The engine's own parent cgroup, when nothing lives in it."""
+        try:
+            Group(self._hierarchy, self.config.cgroup_root).delete()
+        except OSError as exc:
+            logger.info("cgroup %s stays: %s", self.config.cgroup_root, exc)
 
     def _is_running(self, container_id: str) -> bool:
         container = self._roster.get(container_id)

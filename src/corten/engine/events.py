@@ -1,7 +1,7 @@
 """What happened, as ``docker events`` tells it: a ring of the latest messages and its live readers.
 
-Owns replay (``since``), the end (``until``) and filters. Refuses to know what a message means: services publish with Docker's
-own types, actions and attributes.
+Owns replay (``since``), the end (``until``) and filters. Refuses to know what a message means: services publish with
+Docker's own types, actions and attributes.
 """
 
 import asyncio
@@ -53,7 +53,9 @@ class EventService:
         return len(self._readers)
 
     def publish(self, kind: str, action: str, actor_id: str, attributes: Mapping[str, str] | None = None) -> None:
-        """Tell every reader that ``action`` (``start``, ``pull`` ...) happened to the ``kind`` (``container`` ...) ``actor_id``."""
+        """Tell every reader that ``action`` (``start``, ``pull`` ...) happened to the ``kind`` (``container``
+        ...) ``actor_id``.
+        """
         now = max(time.time_ns(), self._last_ns + 1)
         self._last_ns = now
         given = dict(attributes or {})
@@ -113,7 +115,9 @@ def check_filters(filters: Filters) -> None:
 
 
 def matches(message: EventMessage, filters: Filters) -> bool:
-    """Docker's rules: values of a key are alternatives, keys must all match; containers and images match by id, name or prefix."""
+    """Docker's rules: values of a key are alternatives, keys must all match; containers and images match by id,
+    name or prefix.
+    """
     attributes = message.Actor.Attributes
     return (
         _any(filters, "type", (message.Type,))

@@ -1,12 +1,15 @@
 """Further processes in running containers (``exec``).
 
-Owns exec instances: in memory, gone with their container. A process that runs outlives the engine (the shim is its parent) and is
-found again through the shim's ``hello``; one that was only created does not, as in Docker.
+Owns exec instances: in memory, gone with their container. A process that runs outlives the engine (the shim is its
+parent) and is found again through the shim's ``hello``; one that was only created does not, as in Docker.
 """
 
 import os
 import secrets
-from typing import Any
+import time
+from collections import deque
+from contextlib import suppress
+from typing import Any, Final
 
 from corten.api.types.exec import ExecCreate, ExecInspect, ExecProcessConfig
 from corten.engine.containers.framing import frame
@@ -26,6 +29,8 @@ from corten.engine.streams import (
     take_over,
 )
 from corten.errors import Conflict, CortenError, InvalidArgument, NoSuchExec, NotFound, RuntimeFailure
+
+KEPT_SECONDS: Final = 300.0
 
 
 class Exec:
@@ -65,6 +70,7 @@ class ExecService:
         self._shim = shim
         self._notices = notices
         self._execs: dict[str, Exec] = {}
+        self._ended: deque[tuple[float, str]] = deque()
 
     async def create(self, reference: str, body: ExecCreate) -> str:
         """The id of a new instance.
@@ -80,6 +86,7 @@ class ExecService:
         for entry in body.Env or ():
             if entry.startswith("=") or not entry:
                 raise InvalidArgument(f"invalid environment variable: {entry}")
+        self._expire()
         exec_id = secrets.token_hex(32)
         self._execs[exec_id] = Exec(exec_id, record.id, body)
         self._notices.container(record, f"exec_create: {' '.join(body.Cmd)}", execID=exec_id)
@@ -115,8 +122,8 @@ class ExecService:
     async def start(self, exec_id: str, options: ExecStartOptions, client: ClientStream | None = None) -> None:
         """Run it; returns once the program was exec'd. ``client`` is None when detached.
 
-        Why a program could not be started is told on the client's stream, whose response has begun; ``inspect`` then gives 126
-        or 127.
+        Why a program could not be started is told on the client's stream, whose response has begun; ``inspect`` then
+        gives 126 or 127.
 
         Raises:
             RuntimeFailure: the same of a detached one.
@@ -134,6 +141,7 @@ class ExecService:
             await self._run(found, record, options, attachment, terminal=terminal)
         except CortenError as exc:
             found.ended(exc.exit_code if isinstance(exc, RuntimeFailure) else 126)
+            self._ended.append((time.monotonic(), exec_id))
             if attachment is None:
                 raise
             self._tell_failure(attachment, exc)
@@ -150,8 +158,9 @@ class ExecService:
 
     def _tell_failure(self, attachment: Attachment, error: CortenError) -> None:
         """The response has begun: the client learns the reason on its stream, as from dockerd."""
-        if not attachment.hung_up():
-            os.write(attachment.fd, failure_text(error, framed=bool(attachment.options["framed"])))
+        text = failure_text(error, framed=bool(attachment.options["framed"]))
+        with suppress(OSError):  # a client that left needs no reason
+            os.write(attachment.fd, text)
 
     async def _run(
         self,
@@ -189,6 +198,7 @@ class ExecService:
         if found is None:
             return
         found.ended(UNKNOWN_EXIT if unknown else code)
+        self._ended.append((time.monotonic(), exec_id))
         self._shim.tell("ack", {"id": found.container_id, "exec_id": exec_id})
         container = self._roster.get(found.container_id)
         if container is not None:
@@ -210,12 +220,21 @@ class ExecService:
 
     def forget(self, container_id: str) -> None:
         """The container is gone, and its execs with it."""
-        for exec_id in self.of(container_id):
-            self._execs.pop(exec_id).keep({})
+        for found in [item for item in self._execs.values() if item.container_id == container_id]:
+            found.keep({})
+            del self._execs[found.id]
+
+    def _expire(self) -> None:
+        """Forget instances that ended long ago; each stays for five minutes, so that its exit code can be asked for."""
+        limit = time.monotonic() - KEPT_SECONDS
+        while self._ended and self._ended[0][0] < limit:
+            self._execs.pop(self._ended.popleft()[1], None)
 
     def of(self, container_id: str) -> list[str]:
         """The instances of a container that did not end."""
-        return [found.id for found in self._execs.values() if found.container_id == container_id]
+        return [
+            found.id for found in self._execs.values() if found.container_id == container_id and found.exit_code is None
+        ]
 
     def held(self) -> dict[tuple[str, str], dict[str, int]]:
         """Descriptors by (container, exec), for a shim that takes over."""
@@ -264,7 +283,9 @@ class ExecService:
 
 
 def exec_process(record: ContainerRecord, body: ExecCreate, console: tuple[int, int] | None) -> dict[str, Any]:
-    """OCI ``process`` of an exec: the container's environment and limits, the exec's own user, directory and privileges; pure."""
+    """OCI ``process`` of an exec: the container's environment and limits, the exec's own user, directory and
+    privileges; pure.
+    """
     host, config = record.host, record.config
     caps = capabilities.effective(host.CapAdd or (), host.CapDrop or (), privileged=host.Privileged or body.Privileged)
     terminal = ["TERM=xterm"] if body.Tty else []
@@ -286,5 +307,5 @@ def exec_process(record: ContainerRecord, body: ExecCreate, console: tuple[int, 
 
 def failure_text(error: CortenError, *, framed: bool) -> bytes:
     """What an attached client of a failed exec reads on stdout; pure."""
-    text = f"{error}\r\n".encode()
+    text = f"OCI runtime exec failed: exec failed: {error}\r\n".encode()
     return frame("stdout", text) if framed else text

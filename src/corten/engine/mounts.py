@@ -1,8 +1,8 @@
 """What a container mounts beside its root: ``-v``, ``--mount``, ``--tmpfs`` and an image's VOLUMEs as one list; pure.
 
-Owns the grammar of the three spellings and its texts (dockerd's), and their precedence: ``--volumes-from``, then ``-v``,
-then ``--mount``, then the image's volumes; a later one never hides an earlier one of its own kind. Refuses to know whether a
-path exists: :mod:`corten.engine.volumes` and the container's creation look.
+Owns the grammar of the three spellings and its texts (dockerd's), and their precedence: ``--volumes-from``, then
+``-v``, then ``--mount``, then the image's volumes; a later one never hides an earlier one of its own kind. Refuses to
+know whether a path exists: :mod:`corten.engine.volumes` and the container's creation look.
 """
 
 import posixpath
@@ -28,8 +28,10 @@ _MODES: Final[Mapping[str, str]] = {
 class MountPoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One mount of a container, persisted with it.
 
-    ``source`` is a host path (bind), a volume's data directory (volume; filled when the volume is known) or empty (tmpfs);
-    ``filesystem`` is (type, source) of a volume that is mounted rather than bound. ``read_only_top`` leaves submounts of a read-only bind writable. ``origin`` is how it was asked for: ``bind`` (-v), ``mount`` (--mount), ``image`` (VOLUME), ``from`` (--volumes-from).
+    ``source`` is a host path (bind), a volume's data directory (volume; filled when the volume is known) or empty
+    (tmpfs); ``filesystem`` is (type, source) of a volume that is mounted rather than bound. ``read_only_top`` leaves
+    submounts of a read-only bind writable. ``origin`` is how it was asked for: ``bind`` (-v), ``mount``
+    (--mount), ``image`` (VOLUME), ``from`` (--volumes-from).
     """
 
     type: str
@@ -232,7 +234,8 @@ def merge_mounts(
     volumes: Iterable[str],
     tmpfs: Iterable[str],
 ) -> tuple[MountPoint, ...]:
-    """All mounts of a container, by destination; ``volumes`` are paths of anonymous volumes (image VOLUME, ``-v /path``).
+    """All mounts of a container, by destination; ``volumes`` are paths of anonymous volumes (image VOLUME, ``-v
+    /path``).
 
     Raises:
         InvalidArgument: ``Duplicate mount point: /x``.
@@ -256,7 +259,9 @@ def merge_mounts(
 
 
 def tmpfs_options(*layers: Iterable[str]) -> list[str]:
-    """Mount options where a later word replaces an earlier one of the same kind (``exec`` and ``noexec``, ``size=``)."""
+    """Mount options where a later word replaces an earlier one of the same kind (``exec`` and ``noexec``,
+    ``size=``).
+    """
     merged: dict[str, str] = {}
     opposites = {"rw": "ro", "suid": "nosuid", "dev": "nodev", "exec": "noexec", "async": "sync", "atime": "noatime"}
     for layer in layers:

@@ -1,4 +1,6 @@
-"""Container names: Docker's rule, and generated ones (an adjective and the name of a bridge builder or metallurgist); pure but for chance."""
+"""Container names: Docker's rule, and generated ones (an adjective and the name of a bridge builder or
+metallurgist); pure but for chance.
+"""
 
 import random
 import re

@@ -1,7 +1,7 @@
 """Seccomp programs ready to hand over: one per profile and set of capabilities, compiled once.
 
-Owns the choice between Docker's default profile, a client's own and none. The default profile, the compiler and the files below
-``<data-root>/seccomp`` are :mod:`corten.runtime.seccomp`'s.
+Owns the choice between Docker's default profile, a client's own and none. The default profile, the compiler and the
+files below ``<data-root>/seccomp`` are :mod:`corten.runtime.seccomp`'s.
 """
 
 import asyncio
@@ -54,7 +54,9 @@ class Profiles:
             os.close(fd)
 
     def _chosen(self, host: HostConfig) -> str:
-        """What the client wants, else none for a privileged container, else the engine's own, else the default (empty)."""
+        """What the client wants, else none for a privileged container, else the engine's own, else the default
+        (empty).
+        """
         wanted = parse_security(host.SecurityOpt or (), no_new_privileges=False).seccomp
         return wanted or (UNCONFINED if host.Privileged else self._config.seccomp_profile)
 
@@ -72,7 +74,8 @@ class Profiles:
 def decode(text: str, caps: tuple[str, ...]) -> dict[str, Any]:
     """A profile file's JSON, Docker's form or OCI's, as OCI ``linux.seccomp``; pure.
 
-    Docker's form adds ``archMap`` and per-rule ``includes``/``excludes`` (capabilities, architectures, kernel versions).
+    Docker's form adds ``archMap`` and per-rule ``includes``/``excludes`` (capabilities, architectures, kernel
+    versions).
 
     Raises:
         InvalidArgument: ``Decoding seccomp profile failed: ...``

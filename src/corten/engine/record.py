@@ -1,7 +1,7 @@
 """A container as it is kept on disk: one frozen struct, one row of the database, nothing live in it.
 
-A use case makes a changed copy (``msgspec.structs.replace``) and commits it; the copy in memory is always the one committed
-last. Unknown fields of a newer engine are dropped on load, missing ones take their defaults.
+A use case makes a changed copy (``msgspec.structs.replace``) and commits it; the copy in memory is always the one
+committed last. Unknown fields of a newer engine are dropped on load, missing ones take their defaults.
 """
 
 from typing import Final
@@ -20,9 +20,11 @@ UNKNOWN_EXIT: Final = 255
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Where a container is in its life. Times are ns since the epoch, 0 = never; ``start_ticks`` is /proc/PID/stat field 22.
+    """Where a container is in its life. Times are ns since the epoch, 0 = never; ``start_ticks`` is /proc/PID/stat
+    field 22.
 
-    ``stop_requested`` remembers that a client stopped it (restart policies ask); ``error`` is why the last start failed.
+    ``stop_requested`` remembers that a client stopped it (restart policies ask); ``error`` is why the last start
+    failed.
     """
 
     status: Status = Status.CREATED
@@ -70,7 +72,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class ContainerRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a container is. ``path`` and ``args`` are entrypoint and command merged; ``chain_id`` names its image's unpacked root.
+    """What a container is. ``path`` and ``args`` are entrypoint and command merged; ``chain_id`` names its image's
+    unpacked root.
 
     Durability: committed with FULL synchronisation at create, so that a power cut loses no created container, unless
     ``AutoRemove`` is set: such a container cannot outlive a power cut in any case, so it is not worth an fsync.

@@ -153,7 +153,9 @@ class Roster:
         await self._transact(lambda: self._put(record.id, value, durable=durable), durable=durable)
 
     async def _transact(self, write: Callable[[], None], *, durable: bool) -> None:
-        """A NORMAL commit takes less time than a thread switch and runs here, unless it would wait for an fsync of ours."""
+        """A NORMAL commit takes less time than a thread switch and runs here, unless it would wait for an fsync
+        of ours.
+        """
         if not durable and not self._durable_writes:
             write()
             return

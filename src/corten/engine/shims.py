@@ -1,7 +1,9 @@
-"""The engine's side of its shim: one connection, requests with answers, events with a handler, descriptors held as copies.
+"""The engine's side of its shim: one connection, requests with answers, events with a handler, descriptors held as
+copies.
 
-Owns the connection's life: connect, or launch when nothing answers; when the shim dies, launch another and hand it every
-container this engine knows, with the descriptors kept for that. Refuses to know what a container is: states are documents.
+Owns the connection's life: connect, or launch when nothing answers; when the shim dies, launch another and hand it
+every container this engine knows, with the descriptors kept for that. Refuses to know what a container is: states are
+documents.
 """
 
 import asyncio
@@ -99,7 +101,9 @@ class Shim:
             self._post(name, fields, ())
 
     async def adopt(self, held: Mapping[Subject, dict[str, int]]) -> list[Subject]:
-        """Hand a new shim everything its predecessor wrote down, with the descriptors ``held``; returns what it took."""
+        """Hand a new shim everything its predecessor wrote down, with the descriptors ``held``; returns what it
+        took.
+        """
         adopted = []
         for state in await asyncio.to_thread(saved_states, self._exec_root):
             subject = (str(state.get("id", "")), str(state.get("exec_id") or ""))

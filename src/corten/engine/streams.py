@@ -1,4 +1,5 @@
-"""What an attached client is to the engine: a connection that can be handed over as a raw descriptor, and what it asked for.
+"""What an attached client is to the engine: a connection that can be handed over as a raw descriptor, and what it
+asked for.
 
 Owns the shape of that hand-over and of detach keys. Refuses to know how a transport frames its bytes: after
 :meth:`ClientStream.detach` they go between the shim and the client without the engine.
@@ -31,7 +32,9 @@ class ClientStream(Protocol):
 
 
 class AttachOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """The query of ``POST /containers/{id}/attach``; ``multiplexed`` is false only where the caller wants raw bytes (websocket)."""
+    """The query of ``POST /containers/{id}/attach``; ``multiplexed`` is false only where the caller wants raw
+    bytes (websocket).
+    """
 
     stdin: bool = False
     stdout: bool = False

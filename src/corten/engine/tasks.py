@@ -1,4 +1,5 @@
-"""What a container is while the engine runs: its lock, who waits for it, who will be attached, and descriptors kept for a new shim.
+"""What a container is while the engine runs: its lock, who waits for it, who will be attached, and descriptors kept
+for a new shim.
 
 Nothing of this is persisted; all of it can be rebuilt from the record and the shim.
 """

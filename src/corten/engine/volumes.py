@@ -1,7 +1,7 @@
 """Volumes: the API's noun, and what a container's mounts need of them.
 
-Owns who uses a volume (told by the containers' records), anonymous names and when a volume may go. Refuses to know where the bytes
-are: :mod:`corten.storage.volume`.
+Owns who uses a volume (told by the containers' records), anonymous names and when a volume may go. Refuses to know
+where the bytes are: :mod:`corten.storage.volume`.
 """
 
 import asyncio
@@ -119,7 +119,8 @@ class VolumeService:
     async def resolve(
         self, points: tuple[MountPoint, ...], chain_id: Digest | None, undo: AsyncExitStack
     ) -> tuple[MountPoint, ...]:
-        """Mounts with their sources known: volumes made, image content copied into new ones, ``--mount`` sources checked.
+        """Mounts with their sources known: volumes made, image content copied into new ones, ``--mount`` sources
+        checked.
 
         What was made here is undone with ``undo``.
         """
@@ -161,11 +162,11 @@ class VolumeService:
     async def prepare_sources(self, points: tuple[MountPoint, ...]) -> None:
         """Before a start: a missing ``-v`` source is made, a missing ``--mount`` source refused."""
         for point in points:
-            if point.type != "bind" or os.path.lexists(point.source):
+            if point.type != "bind" or _exists(point):
                 continue
             if not point.create_source:
                 raise InvalidArgument(_missing(point))
-            os.makedirs(point.source, 0o755, exist_ok=True)
+            await asyncio.to_thread(os.makedirs, point.source, 0o755, exist_ok=True)
 
     async def remove_anonymous(self, record: ContainerRecord) -> None:
         """The container's anonymous volumes that nobody else uses."""
@@ -211,10 +212,14 @@ def _check_driver(driver: str) -> None:
         raise NotSupported(f"volume driver {driver} is not supported yet")
 
 
+def _exists(point: MountPoint) -> bool:
+    return os.path.lexists(point.source)
+
+
 def _missing(point: MountPoint) -> str:
     return f'invalid mount config for type "bind": bind source path does not exist: {point.source}'
 
 
 def _check_source(point: MountPoint) -> None:
-    if not point.create_source and not os.path.lexists(point.source):
+    if not point.create_source and not _exists(point):
         raise InvalidArgument(_missing(point))

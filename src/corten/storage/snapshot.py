@@ -26,6 +26,8 @@ class Snapshotter:
         """``overlay`` or ``native``: what ``info`` shows as the storage driver."""
         self.warnings: list[str] = []
         """What the user must be told loudly."""
+        self.layers = layers
+        """The layers alone, for those who store images."""
         self._layers = layers
         self._directories = directories
         self._trees = trees

@@ -1,7 +1,7 @@
 """``attach``: hand a client's connection to the shim, now or with the start that is to come.
 
-A client of a container that does not run yet is held until its ``start``, as Docker does: ``docker run`` attaches first. With
-``logs`` the container's log so far is written to the client before the shim takes the connection.
+A client of a container that does not run yet is held until its ``start``, as Docker does: ``docker run`` attaches
+first. With ``logs`` the container's log so far is written to the client before the shim takes the connection.
 """
 
 import asyncio

@@ -5,7 +5,8 @@
  (3) find the image, merge the configurations     (7) commit the record: from here on it exists
  (4) fill Docker's defaults in                    (8) tell the image store; event ``create``
 
-Everything before (7) is undone when a later step fails; what a crash leaves is swept at the next start, because no record names it.
+Everything before (7) is undone when a later step fails; what a crash leaves is swept at the next start, because no
+record names it.
 """
 
 import asyncio

@@ -6,7 +6,8 @@
      container and ends attached clients            (8) AutoRemove: remove it
  (4) close the kept descriptors
 
-A crash before (2) finds the exit again in the shim's ``hello``; one after it is repaired at the next start of the engine.
+A crash before (2) finds the exit again in the shim's ``hello``; one after it is repaired at the next start of the
+engine.
 """
 
 import asyncio
@@ -99,6 +100,7 @@ class ExitHandler:
             seconds = max(0, (end.at_ns - state.started_ns) // _NS)
             self._notices.container(record, "die", exitCode=str(end.code), execDuration=str(seconds))  # (5)
             await self._release(record.id)  # (6)
+            self._notices.mounts(record, "unmount")
             container.announce_exit()  # (7)
         if record.host.AutoRemove and not container.restarting:
             await self._auto_remove(container)  # (8)

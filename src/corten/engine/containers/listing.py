@@ -41,7 +41,9 @@ class Listing:
         self._facts = facts
 
     async def list(self, *, every: bool, limit: int, size: bool, filters: Filters) -> list[ContainerSummary]:
-        """Newest first; only those that run unless ``every``, ``limit``, ``before``, ``since`` or a status says otherwise."""
+        """Newest first; only those that run unless ``every``, ``limit``, ``before``, ``since`` or a status says
+        otherwise.
+        """
         selection.check(filters)
         resolved = await self._resolve(filters)
         shows_all = every or limit > 0 or any(filters.has(key) for key in ("status", "exited", "before", "since"))

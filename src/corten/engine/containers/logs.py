@@ -1,7 +1,7 @@
 """``logs``: a container's json-file log as the stream its clients read.
 
-Owns selection by stream, time stamps, details and framing, and how following ends: with the container, or with the client.
-Refuses to know the file format (:mod:`corten.logs.reader`).
+Owns selection by stream, time stamps, details and framing, and how following ends: with the container, or with the
+client. Refuses to know the file format (:mod:`corten.logs.reader`).
 """
 
 import asyncio

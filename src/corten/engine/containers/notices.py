@@ -22,6 +22,19 @@ class Notices:
         """``action`` happened to the volume."""
         self._events.publish("volume", action, name, more)
 
+    def mounts(self, record: ContainerRecord, action: str) -> None:
+        """``mount`` or ``unmount`` of each of the container's volumes."""
+        for point in record.mounts:
+            if point.type == "volume":
+                more = {"container": record.id, "driver": point.driver}
+                if action == "mount":
+                    more |= {
+                        "destination": point.destination,
+                        "propagation": point.propagation,
+                        "read/write": "false" if point.read_only else "true",
+                    }
+                self._events.publish("volume", action, point.name, more)
+
     def pruned(self, kind: str, reclaimed: int) -> None:
         """A prune of ``kind`` freed ``reclaimed`` bytes."""
         self._events.publish(kind, "prune", "", {"reclaimed": str(reclaimed)})

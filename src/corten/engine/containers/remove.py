@@ -121,7 +121,6 @@ class Remover:
 
 def _still_running(container: Container) -> str:
     status = container.record.state.status
-    remedy = "and must be unpaused first"
-    if status is Status.PAUSED:
-        return f'cannot remove container "/{container.record.name}": container is paused {remedy}'
-    return f'cannot remove container "/{container.record.name}": container is {status}: stop the container before removing or force remove'
+    remedy = "stop the container before removing or force remove"
+    state = "paused and must be unpaused first" if status is Status.PAUSED else f"{status}: {remedy}"
+    return f'cannot remove container "/{container.record.name}": container is {state}'

@@ -4,12 +4,15 @@ import msgspec
 
 from corten.engine.containers.notices import Notices
 from corten.engine.names import check_name
+from corten.engine.networks.service import NetworkService
 from corten.engine.roster import Roster
 from corten.engine.tasks import Container
 from corten.errors import InvalidArgument
 
 
-async def rename(roster: Roster, notices: Notices, container: Container, name: str) -> None:
+async def rename(
+    roster: Roster, networks: NetworkService, notices: Notices, container: Container, name: str
+) -> None:
     """Give a container that is held exclusively another name.
 
     Raises:
@@ -29,4 +32,5 @@ async def rename(roster: Roster, notices: Notices, container: Container, name: s
         roster.free_name(new, container.id)
         raise
     roster.free_name(old, container.id)
+    networks.renamed(container.id, new)
     notices.container(container.record, "rename", oldName=f"/{old}")

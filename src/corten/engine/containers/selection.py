@@ -17,7 +17,8 @@ from corten.errors import InvalidArgument
 
 ACCEPTED: Final = frozenset(
     {
-        "ancestor", "before", "exited", "id", "isolation", "label", "name", "status", "health", "since", "volume", "network",
+        "ancestor", "before", "exited", "id", "isolation", "label", "name", "status", "health", "since", "volume",
+        "network",
         "is-task", "publish", "expose",
     }
 )  # fmt: skip
@@ -26,7 +27,9 @@ _PORT: Final = re.compile(r"(\d+)(?:-(\d+))?(?:/(tcp|udp|sctp))?\Z")
 
 
 class Resolved(msgspec.Struct, frozen=True, kw_only=True):
-    """What filters refer to, looked up by the caller: creation times of ``before`` and ``since``, image ids of ``ancestor``."""
+    """What filters refer to, looked up by the caller: creation times of ``before`` and ``since``, image ids of
+    ``ancestor``.
+    """
 
     before_ns: int | None = None
     since_ns: int | None = None
@@ -172,5 +175,6 @@ def _any_port(wanted: Collection[tuple[int, int, str]], ports: Collection[tuple[
 
 
 _TESTS: Final[tuple[Callable[[ContainerRecord, Filters, Resolved], bool], ...]] = (
-    _ids, _names, _labels, _status, _exited, _times, _ancestor, _volume, _network, _health, _isolation, _task, _published, _exposed,
+    _ids, _names, _labels, _status, _exited, _times, _ancestor, _volume, _network, _health, _isolation, _task,
+    _published, _exposed,
 )  # fmt: skip

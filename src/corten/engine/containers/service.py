@@ -29,6 +29,7 @@ from corten.engine.containers.stop import Stopper
 from corten.engine.containers.top import Top
 from corten.engine.containers.wait import wait
 from corten.engine.lifecycle import Status
+from corten.engine.networks.service import NetworkService
 from corten.engine.roster import Roster
 from corten.engine.shims import Shim
 from corten.engine.streams import AttachOptions, ClientStream, LogsOptions, parse_detach_keys
@@ -43,6 +44,7 @@ class ContainerService:
         self,
         roster: Roster,
         shim: Shim,
+        networks: NetworkService,
         facts: HostFacts,
         notices: Notices,
         *,
@@ -55,6 +57,7 @@ class ContainerService:
     ) -> None:
         self._roster = roster
         self._shim = shim
+        self._networks = networks
         self._facts = facts
         self._notices = notices
         self._creator = creator
@@ -125,7 +128,7 @@ class ContainerService:
     async def rename(self, ref: str, name: str) -> None:
         """``POST /containers/{id}/rename``."""
         async with self._roster.exclusive(ref) as container:
-            await rename(self._roster, self._notices, container, name)
+            await rename(self._roster, self._networks, self._notices, container, name)
 
     async def remove(self, ref: str, *, force: bool = False, volumes: bool = False, link: bool = False) -> None:
         """``DELETE /containers/{id}``."""

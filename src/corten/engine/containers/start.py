@@ -6,8 +6,8 @@
  (4) the seccomp program is in the cache         (9) say so (event ``start``)
  (5) hosts, hostname, resolv.conf are written
 
-Nothing here syncs a file. A failure before (7) gives back the network, ends the clients that waited attached, and leaves the
-status as it was with the reason in ``State.Error`` and the exit code a shell would give.
+Nothing here syncs a file. A failure before (7) gives back the network, ends the clients that waited attached, and
+leaves the status as it was with the reason in ``State.Error`` and the exit code a shell would give.
 """
 
 import asyncio
@@ -95,6 +95,7 @@ class Starter:
             undo.pop_all()
             for close in (sandbox.close, *(attachment.close for attachment in pending)):
                 close()
+        self._notices.mounts(container.record, "mount")
         self._notices.container(container.record, "start")  # (9)
 
     async def _started(self, container: Container, sandbox: Sandbox, answer: dict[str, Any], copies: list[int]) -> None:

@@ -1,7 +1,7 @@
 """What the shim tells, brought to the container or exec it is about; and what is told to a new shim.
 
-Owns the mapping from ids to living things. A container the engine does not know is killed and acknowledged: its record was never
-committed, so nobody was told that it exists.
+Owns the mapping from ids to living things. A container the engine does not know is killed and acknowledged: its
+record was never committed, so nobody was told that it exists.
 """
 
 import logging

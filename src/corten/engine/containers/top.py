@@ -1,7 +1,7 @@
 """``top``: the host's ``ps`` over the host's processes, filtered to those of one container.
 
-The arguments are the client's, as Docker takes them; they reach ``ps`` as separate words, never through a shell, and the container's
-own ``ps`` is never run.
+The arguments are the client's, as Docker takes them; they reach ``ps`` as separate words, never through a shell, and
+the container's own ``ps`` is never run.
 """
 
 import asyncio

@@ -9,8 +9,8 @@ from corten.errors import InvalidArgument
 def wait(container: Container, condition: str) -> "asyncio.Future[Exit]":
     """Resolves to (exit code, error).
 
-    ``not-running`` (the default) is at once true of a container that does not run; ``next-exit`` never is; ``removed`` also
-    carries why the removal failed.
+    ``not-running`` (the default) is at once true of a container that does not run; ``next-exit`` never is;
+    ``removed`` also carries why the removal failed.
 
     Raises:
         InvalidArgument: another condition.

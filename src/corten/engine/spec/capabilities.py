@@ -1,6 +1,7 @@
 """Capability sets as ``--cap-add``, ``--cap-drop`` and ``--privileged`` give them; pure.
 
-Names are capabilities(7)'s, in the kernel's order; ``ALL`` and a missing ``CAP_`` are understood as Docker understands them.
+Names are capabilities(7)'s, in the kernel's order; ``ALL`` and a missing ``CAP_`` are understood as Docker
+understands them.
 """
 
 from collections.abc import Iterable, Sequence

@@ -1,4 +1,6 @@
-"""Docker's default container as data: mounts, masked and read-only paths, devices. Nothing here is ever modified in place."""
+"""Docker's default container as data: mounts, masked and read-only paths, devices. Nothing here is ever modified
+in place.
+"""
 
 from typing import Any, Final
 
@@ -43,7 +45,7 @@ MQUEUE: Final[Mount] = {
     "options": ["nosuid", "noexec", "nodev"],
 }
 
-#: Information about the host that no container needs; the last entries are side channels (thermal and interrupt counts).
+#: Information about the host that no container needs.
 MASKED_PATHS: Final = (
     "/proc/asound",
     "/proc/acpi",
@@ -60,6 +62,6 @@ MASKED_PATHS: Final = (
 )
 READONLY_PATHS: Final = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 
-#: Deny all; the runtime's group then allows what every container has (any mknod, the standard nodes, ptmx, ptys), as runc does.
+#: Deny all; the runtime's group then allows what every container has (any mknod, the standard nodes), as runc does.
 DEVICE_RULES: Final[tuple[dict[str, Any], ...]] = ({"allow": False, "access": "rwm"},)
 DEVICE_RULES_PRIVILEGED: Final[tuple[dict[str, Any], ...]] = ({"allow": True, "access": "rwm"},)

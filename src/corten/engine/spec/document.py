@@ -23,8 +23,8 @@ _MANAGED_FILES: Final = ("/etc/resolv.conf", "/etc/hostname", "/etc/hosts")
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """What the host contributes.
 
-    ``devices`` are OCI ``linux.devices`` entries and ``device_rules`` the cgroup rules that go with them; ``files`` are host
-    paths for ``/etc/{resolv.conf,hostname,hosts}``; ``network_path``, ``pid_path`` name namespaces to join.
+    ``devices`` are OCI ``linux.devices`` entries and ``device_rules`` the cgroup rules that go with them; ``files``
+    are host paths for ``/etc/{resolv.conf,hostname,hosts}``; ``network_path``, ``pid_path`` name namespaces to join.
     """
 
     cgroup_path: str
@@ -47,7 +47,9 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def build(identity: Identity, facts: Facts, engine: EngineConfig) -> dict[str, Any]:
-    """The document, in the shape runtime-spec 1.2 gives it; ``root.path`` is empty because the root is mounted by the child."""
+    """The document, in the shape runtime-spec 1.2 gives it; ``root.path`` is empty because the root is mounted by
+    the child.
+    """
     config, host = identity.config, identity.host
     hostname = config.Hostname
     document: dict[str, Any] = {
@@ -111,7 +113,9 @@ def sysctls(host: HostConfig, facts: Facts) -> dict[str, str]:
 
 
 def mounts(points: Sequence[MountPoint], host: HostConfig, facts: Facts, engine: EngineConfig) -> list[dict[str, Any]]:
-    """OCI ``mounts``: the default ones a user mount does not replace, the three managed files, then the user's, parents first."""
+    """OCI ``mounts``: the default ones a user mount does not replace, the three managed files, then the user's,
+    parents first.
+    """
     chosen = {point.destination for point in points}
     result = [
         mount

@@ -1,7 +1,8 @@
 """What a client sends and what the image says, as one configuration; pure.
 
-Docker's rules (``docker run`` reference, "Overriding image defaults"): the client's value wins; lists of ports, volumes,
-labels and environment variables are joined; an image's command counts only when the client named neither entrypoint nor command.
+Docker's rules (``docker run`` reference, "Overriding image defaults"): the client's value wins; lists of ports,
+volumes, labels and environment variables are joined; an image's command counts only when the client named neither
+entrypoint nor command.
 """
 
 from collections.abc import Mapping

@@ -13,7 +13,9 @@ _PATH: Final = f"PATH={defaults.PATH}"
 
 
 def environment(config: ContainerConfig, hostname: str, *, terminal: bool) -> list[str]:
-    """PATH, HOSTNAME and TERM, each unless ``config.Env`` sets it, then ``config.Env``; a bare ``NAME`` there removes one."""
+    """PATH, HOSTNAME and TERM, each unless ``config.Env`` sets it, then ``config.Env``; a bare ``NAME`` there
+    removes one.
+    """
     start = [_PATH, f"HOSTNAME={hostname}"]
     if terminal:
         start.append("TERM=xterm")
@@ -33,7 +35,9 @@ def overlay(start: Iterable[str], changes: Iterable[str]) -> list[str]:
 
 
 def user(name: str, groups: Sequence[str]) -> dict[str, Any]:
-    """OCI ``process.user``: names are left to the container's own passwd and group files, which only the runtime's child reads."""
+    """OCI ``process.user``: names are left to the container's own passwd and group files, which only the
+    runtime's child reads.
+    """
     document: dict[str, Any] = {"uid": 0, "gid": 0, "corten.user": name}
     if groups:
         document["corten.groups"] = list(groups)

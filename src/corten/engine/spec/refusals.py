@@ -1,7 +1,9 @@
-"""What Docker has and this engine does not yet: every field of a create request is handled, neutral, or refused by name; pure.
+"""What Docker has and this engine does not yet: every field of a create request is handled, neutral, or refused by
+name; pure.
 
-``HANDLED``, ``REFUSED`` and ``IGNORED`` together name every field there is (a test compares them with the types), so that no option
-is ever dropped in silence. A field is neutral when it is absent, empty, zero or one of ``NEUTRAL``'s values.
+``HANDLED``, ``REFUSED`` and ``IGNORED`` together name every field there is (a test compares them with the types), so
+that no option is ever dropped in silence. A field is neutral when it is absent, empty, zero or one of ``NEUTRAL``'s
+values.
 """
 
 from collections.abc import Mapping
@@ -13,15 +15,21 @@ from corten.errors import InvalidArgument, NotSupported
 HANDLED: Final = frozenset(
     {
         # Config
-        "Hostname", "Domainname", "User", "ExposedPorts", "Tty", "OpenStdin", "StdinOnce", "Env", "Cmd", "Image", "Volumes",
+        "Hostname", "Domainname", "User", "ExposedPorts", "Tty", "OpenStdin", "StdinOnce", "Env", "Cmd", "Image",
+        "Volumes",
         "WorkingDir", "Entrypoint", "NetworkDisabled", "MacAddress", "Labels", "StopSignal", "StopTimeout",
         # HostConfig
-        "Binds", "LogConfig", "NetworkMode", "PortBindings", "RestartPolicy", "AutoRemove", "VolumeDriver", "VolumesFrom",
-        "ConsoleSize", "Annotations", "CapAdd", "CapDrop", "CgroupnsMode", "Dns", "DnsOptions", "DnsSearch", "ExtraHosts",
-        "GroupAdd", "IpcMode", "OomScoreAdj", "PidMode", "Privileged", "PublishAllPorts", "ReadonlyRootfs", "SecurityOpt", "Tmpfs",
+        "Binds", "LogConfig", "NetworkMode", "PortBindings", "RestartPolicy", "AutoRemove", "VolumeDriver",
+        "VolumesFrom",
+        "ConsoleSize", "Annotations", "CapAdd", "CapDrop", "CgroupnsMode", "Dns", "DnsOptions", "DnsSearch",
+        "ExtraHosts",
+        "GroupAdd", "IpcMode", "OomScoreAdj", "PidMode", "Privileged", "PublishAllPorts", "ReadonlyRootfs",
+        "SecurityOpt", "Tmpfs",
         "UTSMode", "ShmSize", "Sysctls", "Init", "MaskedPaths", "ReadonlyPaths", "Mounts",
-        "CpuShares", "Memory", "NanoCpus", "CgroupParent", "CpuPeriod", "CpuQuota", "CpusetCpus", "CpusetMems", "Devices",
-        "DeviceCgroupRules", "MemoryReservation", "MemorySwap", "MemorySwappiness", "OomKillDisable", "PidsLimit", "Ulimits",
+        "CpuShares", "Memory", "NanoCpus", "CgroupParent", "CpuPeriod", "CpuQuota", "CpusetCpus", "CpusetMems",
+        "Devices",
+        "DeviceCgroupRules", "MemoryReservation", "MemorySwap", "MemorySwappiness", "OomKillDisable", "PidsLimit",
+        "Ulimits",
     }
 )  # fmt: skip
 
@@ -50,7 +58,7 @@ REFUSED: Final[Mapping[str, str]] = {
     "IOMaximumBandwidth": "--io-maxbandwidth",
 }
 
-#: Without effect on a container in Docker either: the client's own business, history, or gone since the kernel dropped it.
+#: Without effect on a container in Docker either: the client's own business, history, or dropped by the kernel.
 IGNORED: Final = frozenset(
     {
         "AttachStdin",

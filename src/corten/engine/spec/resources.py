@@ -54,11 +54,13 @@ def check_resources(host: HostConfig, limits: HostLimits) -> list[str]:
     warnings = []
     if host.OomKillDisable and not host.Memory:
         warnings.append(
-            "OOM killer is disabled for the container, but no memory limit is set, this can result in the system running out of resources."
+            "OOM killer is disabled for the container, but no memory limit is set, "
+            "this can result in the system running out of resources."
         )
     if host.Memory and host.MemorySwap != -1 and not limits.swap_accounting:
         warnings.append(
-            "Your kernel does not support swap limit capabilities or the cgroup is not mounted. Memory limited without swap."
+            "Your kernel does not support swap limit capabilities or the cgroup is not mounted. "
+            "Memory limited without swap."
         )
     return warnings
 
@@ -106,9 +108,8 @@ def _check_cpuset(what: str, field: str, wanted: str, available: str) -> None:
 def linux_resources(host: HostConfig, devices: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """OCI ``linux.resources``; ``devices`` are rules beyond the default ones."""
     document: dict[str, Any] = {"devices": [*(DEVICE_RULES_PRIVILEGED if host.Privileged else DEVICE_RULES), *devices]}
-    for name, values in (("memory", _memory(host)), ("cpu", _cpu(host))):
-        if values:
-            document[name] = values
+    parts = (("memory", _memory(host)), ("cpu", _cpu(host)))
+    document.update({name: values for name, values in parts if values})
     if host.PidsLimit:
         document["pids"] = {"limit": host.PidsLimit}
     return document
@@ -143,7 +144,9 @@ def _cpu(host: HostConfig) -> dict[str, Any]:
 
 
 def rlimits(wanted: Sequence[UlimitSetting] | None, default: Sequence[Ulimit]) -> list[dict[str, Any]]:
-    """OCI ``process.rlimits``: the container's own, then the engine's defaults it does not name; -1 is RLIM_INFINITY."""
+    """OCI ``process.rlimits``: the container's own, then the engine's defaults it does not name; -1 is
+    RLIM_INFINITY.
+    """
     values = {limit.name: (limit.soft, limit.hard) for limit in default}
     values.update({limit.Name: (limit.Soft, limit.Hard) for limit in wanted or ()})
     unlimited = 2**64 - 1

@@ -1,0 +1,126 @@
+"""An engine object over roots of its own, with one image, and clients that read what a hijacked connection gets."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import socket
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from corten.api.types.container import ContainerCreate, HostConfig
+from corten.engine.config import EngineConfig
+from corten.engine.engine import Engine
+from corten.engine.streams import AttachOptions
+from tests.harness.images import busybox_tar
+
+WAIT = 10.0
+
+
+class Client:
+    """A client's end of a connection."""
+
+    def __init__(self) -> None:
+        self.socket, self._theirs = socket.socketpair()
+        self.socket.setblocking(False)
+
+    async def detach(self) -> tuple[int, bytes]:
+        return self._theirs.detach(), b""
+
+    async def read(self) -> bytes:
+        return await asyncio.wait_for(asyncio.get_running_loop().sock_recv(self.socket, 65536), WAIT)
+
+    async def rest(self) -> bytes:
+        parts = []
+        while part := await self.read():
+            parts.append(part)
+        self.socket.close()
+        return b"".join(parts)
+
+
+def text(stream: bytes) -> dict[int, bytes]:
+    """A multiplexed stream by channel: 1 stdout, 2 stderr."""
+    channels: dict[int, bytes] = {}
+    while stream:
+        size = int.from_bytes(stream[4:8], "big")
+        channels[stream[0]] = channels.get(stream[0], b"") + stream[8 : 8 + size]
+        stream = stream[8 + size :]
+    return channels
+
+
+class Site:
+    """The roots of one engine, and what tests do with it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def engine(self) -> Engine:
+        return Engine(EngineConfig(data_root=str(self.root / "data"), exec_root=str(self.root / "exec")))
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Engine]:
+        engine = self.engine()
+        await engine.start()
+        try:
+            yield engine
+        finally:
+            for row in await engine.containers.list(all=True):
+                await engine.containers.remove(row.Id, force=True, volumes=True)
+            await engine.close()
+
+    async def create(self, engine: Engine, *command: str, name: str = "", **fields: Any) -> str:
+        host = fields.pop("host", None) or HostConfig(NetworkMode="none")
+        body = ContainerCreate(Image="busybox", Cmd=list(command), HostConfig=host, **fields)
+        return (await engine.containers.create(body, name=name)).Id
+
+    async def run(self, engine: Engine, *command: str, **fields: Any) -> tuple[int, dict[int, bytes]]:
+        """Run to the end, attached: exit code and output by channel."""
+        container = await self.create(engine, *command, **fields)
+        client = Client()
+        await engine.containers.attach(container, AttachOptions(stdout=True, stderr=True, stream=True), client)
+        over = await engine.containers.wait(container, condition="next-exit")
+        await engine.containers.start(container)
+        code, _ = await asyncio.wait_for(over, WAIT)
+        return code, text(await client.rest())
+
+    def shim_pid(self) -> int:
+        return int((self.root / "exec/shim.pid").read_text() or 0)
+
+
+async def import_busybox(engine: Engine, tar: Path) -> None:
+    async def body() -> AsyncIterator[bytes]:
+        yield tar.read_bytes()
+
+    async def progress(_: object) -> None:
+        return
+
+    await engine.images.import_(body(), repo="busybox", tag="latest", progress=progress)
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Site]:
+    """A data root that holds the image ``busybox``; its shim is gone when the module ends."""
+    root = Path(tempfile.mkdtemp(prefix="corten-engine-"))
+    made = Site(root)
+
+    async def fill() -> None:
+        async with made.running() as engine:
+            await import_busybox(engine, busybox_tar(root / "busybox.tar"))
+
+    asyncio.run(fill())
+    yield made
+    deadline = time.monotonic() + 5
+    while os.path.exists(root / "exec/shim.sock") and time.monotonic() < deadline:
+        time.sleep(0.02)
+    if os.path.exists(root / "exec/shim.sock"):
+        os.kill(made.shim_pid(), signal.SIGKILL)
+        pytest.fail("an idle engine left its shim behind")
+    shutil.rmtree(root)
