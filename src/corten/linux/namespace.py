@@ -24,6 +24,8 @@ CLONE_INTO_CGROUP: Final = 0x200000000
 
 SIGCHLD: Final = 17
 
+_CloneArguments: Final = ctypes.c_uint64 * 11  # once: each multiplication makes a type, a cycle for the collector
+
 
 def clone3(flags: int, *, cgroup: int = -1, exit_signal: int = SIGCHLD) -> tuple[int, int]:
     """clone3(2), since Linux 5.3: returns ``(pid, pidfd)`` in the parent and ``(0, -1)`` in the child.
@@ -36,7 +38,7 @@ def clone3(flags: int, *, cgroup: int = -1, exit_signal: int = SIGCHLD) -> tuple
     if cgroup >= 0:
         flags |= CLONE_INTO_CGROUP
     # struct clone_args: flags pidfd child_tid parent_tid exit_signal stack stack_size tls set_tid set_tid_size cgroup
-    arguments = (ctypes.c_uint64 * 11)(flags, ctypes.addressof(pidfd), 0, 0, exit_signal, 0, 0, 0, 0, 0, max(cgroup, 0))
+    arguments = _CloneArguments(flags, ctypes.addressof(pidfd), 0, 0, exit_signal, 0, 0, 0, 0, 0, max(cgroup, 0))
     pid = call("clone3", arguments, ctypes.sizeof(arguments))
     return pid, pidfd.value if pid else -1
 

@@ -13,6 +13,7 @@ Knows an engine only as something events are sent to.
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 
@@ -43,12 +44,13 @@ _COLLECT_ATTEMPTS: Final = 50
 _CLEAN_PAUSE: Final = 0.02
 _CLEAN_ATTEMPTS: Final = 200
 _SIGKILL: Final = 9
+_COLLECT_EVERY: Final = 128
 
 
 class Supervisor:
     """``tasks`` by (container id, exec id); ``open_files`` is the limit this process was given: soft, hard."""
 
-    __slots__ = ("_cleaning", "engine", "hierarchy", "loop", "open_files", "state_directory", "tasks")
+    __slots__ = ("_cleaning", "_forgotten", "engine", "hierarchy", "loop", "open_files", "state_directory", "tasks")
 
     engine: Engine
 
@@ -59,6 +61,7 @@ class Supervisor:
         self.open_files = open_files
         self.tasks: dict[tuple[str, str], Task] = {}
         self._cleaning: dict[str, int] = {}
+        self._forgotten = 0
 
     def watch(self, subject: Task) -> None:
         """The task runs: wait for its end."""
@@ -171,6 +174,9 @@ class Supervisor:
         subject.close("mount_namespace")
         subject.streams.close()
         task.discard(self.state_directory, subject)
+        self._forgotten += 1
+        if self._forgotten % _COLLECT_EVERY == 0:  # automatic collection is off, and what was there at the start frozen
+            gc.collect()
 
     def detached(self, subject: Task) -> None:
         """A client typed its detach keys."""
