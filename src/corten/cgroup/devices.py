@@ -76,8 +76,14 @@ def program(rules: Sequence[dict[str, Any]]) -> bytes:
     ]
     for rule in reversed(rules):
         code.extend(_rule(rule))
+        if _matches_all(rule):  # what follows would never run, and the verifier refuses that
+            return b"".join(code)
     code.extend(_verdict(allow=False))
     return b"".join(code)
+
+
+def _matches_all(rule: dict[str, Any]) -> bool:
+    return (rule.get("type") or "a") == "a" and set(rule.get("access") or "rwm") == set("rwm")
 
 
 def _rule(rule: dict[str, Any]) -> list[bytes]:

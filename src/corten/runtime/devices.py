@@ -32,6 +32,7 @@ _LINKS: Final = (
 )  # fmt: skip
 _KINDS: Final[Mapping[str, int]] = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
 _NULL: Final = os.makedev(1, 3)
+_NO_NULL: Final = "/dev/null of the container is not the null device: paths cannot be masked"
 
 
 def populate(tree: Tree, devices: Sequence[dict[str, Any]]) -> None:
@@ -165,11 +166,15 @@ def _existing(tree: Tree, path: str) -> int:
 
 def _null_device(tree: Tree) -> int:
     """A descriptor of the container's own /dev/null that is one, whatever its name leads to by now."""
-    fd = os.open("null", os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=tree.dev) if tree.dev >= 0 else -1
-    if fd < 0:
-        fd = tree.root.open("/dev/null")
+    try:
+        if tree.dev >= 0:
+            fd = os.open("null", os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=tree.dev)
+        else:
+            fd = tree.root.open("/dev/null")
+    except OSError:
+        raise RuntimeFailure(_NO_NULL) from None
     status = os.fstat(fd)
     if not stat.S_ISCHR(status.st_mode) or status.st_rdev != _NULL:
         os.close(fd)
-        raise RuntimeFailure("/dev/null of the container is not the null device: paths cannot be masked")
+        raise RuntimeFailure(_NO_NULL)
     return fd

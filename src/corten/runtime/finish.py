@@ -153,9 +153,9 @@ def _enter(cwd: str, *, final: bool) -> bool:
     except PermissionError as error:
         if not final:
             return False
-        raise RuntimeFailure(_cwd_text(cwd, error)) from None
+        raise RuntimeFailure(cwd_text(cwd, error)) from None
     except OSError as error:
-        raise RuntimeFailure(_cwd_text(cwd, error)) from None
+        raise RuntimeFailure(cwd_text(cwd, error)) from None
     try:
         inside = linux_process.getcwd().startswith("/")
     except OSError:
@@ -165,7 +165,8 @@ def _enter(cwd: str, *, final: bool) -> bool:
     return True
 
 
-def _cwd_text(cwd: str, error: OSError) -> str:
+def cwd_text(cwd: str, error: OSError) -> str:
+    """runc's words for a working directory that cannot be entered."""
     text = os.strerror(error.errno or 0).lower()
     return f'unable to start container process: chdir to cwd ("{cwd}") set in config.json failed: {text}'
 

@@ -73,7 +73,7 @@ def _run(request: StartRequest, channel: int, joined: dict[str, int]) -> None:
     _name(spec, joined)  # (9)
     _settings(tree, linux)
     devices.protect(tree, linux.get("maskedPaths") or (), linux.get("readonlyPaths") or ())  # (10)
-    os.close(tree.root.directory(process.get("cwd") or "/"))  # (11)
+    _make_cwd(tree, process.get("cwd") or "/")  # (11)
     if (spec.get("root") or {}).get("readonly"):
         rootfs.set_attributes(tree.fd, m.MOUNT_ATTR_RDONLY, 0)
     close_import_fence()  # (12)
@@ -156,6 +156,13 @@ def _settings(tree: rootfs.Tree, linux: dict[str, Any]) -> None:
         except OSError as error:
             text = os.strerror(error.errno or 0).lower()
             raise RuntimeFailure(f"unable to start container process: open sysctl {key} file: {text}") from None
+
+
+def _make_cwd(tree: rootfs.Tree, cwd: str) -> None:
+    try:
+        os.close(tree.root.directory(cwd))
+    except OSError as error:
+        raise RuntimeFailure(finish.cwd_text(cwd, error)) from None
 
 
 def close_import_fence() -> None:

@@ -1,0 +1,262 @@
+"""Known attacks on container runtimes, one test each, under the name of the first report of its class."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import shutil
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests.kernel.conftest import Bundle
+
+pytestmark = pytest.mark.root
+
+REPORT = "unable to find user"
+
+
+def digest(path: str) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def test_cve_2019_5736_the_interpreter_cannot_be_written_through_proc_self_exe(bundle: Bundle) -> None:
+    """The image's program is a link to /proc/self/exe: the kernel then executes the runtime's own interpreter."""
+    interpreter = os.path.realpath(sys.executable)  # noqa: TID251  the host's own file
+    before = digest(interpreter)
+    (bundle.rootfs / "bin/evil").symlink_to("/proc/self/exe")
+    script = bundle.rootfs / "bin/script"
+    script.write_text("#!/proc/self/exe\nopen('/proc/self/exe', 'wb').write(b'owned')\n")
+    script.chmod(0o755)
+    writer = "import os; os.open('/proc/self/exe', os.O_WRONLY | os.O_TRUNC)"
+    identifier = bundle.start()
+    for attempt in (
+        bundle.run("/bin/evil", "-c", writer),
+        bundle.run("/bin/script"),
+        bundle.run("/proc/self/exe", "-c", writer),
+        bundle.exec(identifier, "/bin/evil", "-c", writer),
+        bundle.exec(identifier, "/bin/script"),
+    ):
+        assert attempt.returncode != 0
+    assert digest(interpreter) == before
+
+
+def test_cve_2019_5736_a_copy_that_runs_finds_its_mount_read_only(bundle: Bundle) -> None:
+    """With the host's libraries in the image the interpreter does run inside, and still cannot be written."""
+    for path in ("/usr/lib", "/lib", "/lib64", "/usr/bin"):
+        if Path(path).exists():
+            bundle.spec["mounts"].append(
+                {"destination": path, "type": "bind", "source": path, "options": ["rbind", "ro"]}
+            )
+    (bundle.rootfs / "bin/evil").symlink_to("/proc/self/exe")
+    program = (
+        "import os\n"
+        "print(os.statvfs('/proc/self/exe').f_flag & os.ST_RDONLY)\n"
+        "try:\n    os.truncate('/proc/self/exe', 0)\n"
+        "except OSError as error:\n    print(error.strerror)\n"
+    )
+    output = bundle.run("/bin/evil", "-I", "-S", "-c", program)
+    assert output.stdout.splitlines() == ["1", "Read-only file system"], output.stderr
+
+
+def test_cve_2016_9962_a_process_on_its_way_in_cannot_be_looked_into(bundle: Bundle) -> None:
+    """While processes enter, a container polls /proc/*/exe and /proc/*/fd of what it does not know yet."""
+    watch = (
+        "while :; do for p in /proc/[0-9]*; do e=$(readlink $p/exe 2>/dev/null);"
+        ' case "$e" in *python*) echo "$e" >> /tmp/seen;; esac; done; done'
+    )
+    identifier = bundle.start(watch)
+    for _ in range(8):
+        assert bundle.exec(identifier, "true").returncode == 0
+    assert not (bundle.rootfs / "tmp/seen").exists()
+
+
+@pytest.mark.parametrize("leads_to", ["/dev/zero", "/proc/sysrq-trigger", "/etc/passwd"])
+def test_cve_2025_31133_the_mask_is_a_verified_null_device(bundle: Bundle, leads_to: str) -> None:
+    """/dev is the image's own and its null is a link: nothing is masked with what it leads to."""
+    (bundle.rootfs / "dev/null").symlink_to(leads_to)
+    (bundle.rootfs / "dev/zero").touch()
+    bundle.spec["mounts"] = [
+        {"destination": "/dev", "type": "bind", "source": str(bundle.rootfs / "dev"), "options": ["rbind"]}
+        if mount["destination"] == "/dev"
+        else mount
+        for mount in bundle.spec["mounts"]
+        if not mount["destination"].startswith("/dev/")
+    ]
+    output = bundle.run("true")
+    assert output.returncode != 0
+    assert "null device" in output.stderr
+
+
+@pytest.mark.parametrize("number", [3, 4, 5, 7, 8, 10])
+def test_cve_2024_21626_no_descriptor_leads_out(bundle: Bundle, number: int) -> None:
+    bundle.process["cwd"] = f"/proc/self/fd/{number}"
+    for directory in (os.open("/", os.O_RDONLY), os.open("/etc", os.O_RDONLY)):
+        os.set_inheritable(directory, True)
+        try:
+            output = bundle.run("sh", "-c", "cat ../../etc/hostname; pwd", close_fds=False)
+        finally:
+            os.close(directory)
+        assert output.returncode != 0
+        assert output.stdout == ""
+        assert "chdir to cwd" in output.stderr or "outside of container" in output.stderr
+
+
+def test_cve_2024_21626_only_three_descriptors_are_open(bundle: Bundle) -> None:
+    leaked = os.open("/etc", os.O_RDONLY)
+    os.set_inheritable(leaked, True)
+    try:
+        listing = "for f in /proc/self/fd/*; do readlink $f; done"
+        assert len(bundle.run("sh", "-c", listing, close_fds=False).stdout.splitlines()) <= 4
+        names = bundle.run("ls", "/proc/self/fd", close_fds=False).stdout.split()
+    finally:
+        os.close(leaked)
+    assert names == ["0", "1", "2", "3"]  # 3 is the directory ls itself reads
+
+
+def test_cve_2024_21626_in_exec(bundle: Bundle) -> None:
+    identifier = bundle.start()
+    for number in range(3, 12):
+        output = bundle.exec(identifier, "pwd", flags=("--cwd", f"/proc/self/fd/{number}"))
+        assert output.returncode != 0
+        assert output.stdout == ""
+
+
+def test_cve_2025_52565_the_console_is_the_containers_own_pty(bundle: Bundle, canary: Path) -> None:
+    (bundle.rootfs / "dev/console").symlink_to(canary / "secret")
+    (bundle.rootfs / "dev/ptmx").symlink_to(canary / "secret")
+    bundle.process["terminal"] = True
+    output = bundle.run("sh", "-c", "tty; stat -c %t:%T /dev/console; echo x > /dev/console", stdin=None)
+    assert output.stdout.split()[:2] == ["/dev/pts/0", "88:0"]
+
+
+@pytest.mark.parametrize("fake", ["link", "file"])
+def test_cve_2025_52881_settings_do_not_follow_a_false_proc(bundle: Bundle, canary: Path, fake: str) -> None:
+    """CVE-2019-19921: the image's /proc is not one."""
+    (bundle.rootfs / "proc").rmdir()
+    if fake == "link":
+        (bundle.rootfs / "proc").symlink_to(canary)
+    else:
+        (bundle.rootfs / "proc").write_text("")
+    bundle.linux["sysctl"] = {"net.ipv4.ip_unprivileged_port_start": "7"}
+    output = bundle.run("true")
+    assert output.returncode != 0
+    assert "must be mounted on ordinary directory" in output.stderr
+
+
+TARGETS = ("dev", "sys", "etc", "tmp", "run", "var")
+LINKS = ("/", "/../../../../../..", "../../../../../../etc", "loop", "/nowhere/at/all", "{canary}")
+
+
+@pytest.mark.parametrize("link", LINKS)
+@pytest.mark.parametrize("target", TARGETS)
+def test_cve_2026_41579_mount_targets_that_are_links_stay_inside(
+    bundle: Bundle, canary: Path, target: str, link: str
+) -> None:
+    """The image ships a directory the runtime mounts on, or creates files in, as a link to the host."""
+    etc = canary.parent / "sources"
+    etc.mkdir()
+    (etc / "hosts").write_text("ours")
+    shutil.rmtree(bundle.rootfs / target)
+    (bundle.rootfs / target).symlink_to(target if link == "loop" else link.format(canary=canary))
+    bundle.spec["mounts"] += [
+        {"destination": f"/{target}/made/hosts", "type": "bind", "source": str(etc / "hosts"), "options": ["bind"]},
+        {"destination": f"/{target}/deep/tree", "type": "tmpfs", "source": "tmpfs", "options": []},
+    ]
+    before = set(os.listdir("/"))
+    output = bundle.shell("cat /proc/self/mountinfo | wc -l")
+    assert set(os.listdir("/")) == before
+    assert not Path("/made").exists()
+    assert not Path("/etc/made").exists()
+    if output.returncode:
+        assert "error mounting" in output.stderr or "ordinary directory" in output.stderr or "too many" in output.stderr
+
+
+def test_cve_2026_41579_an_image_whose_run_is_a_link_still_works(bundle: Bundle) -> None:
+    """The functional side: /var/run -> /run is in every Debian image."""
+    (bundle.rootfs / "var/run").symlink_to("/run")
+    bundle.spec["mounts"].append(
+        {"destination": "/var/run/data", "type": "tmpfs", "source": "tmpfs", "options": ["mode=755"]}
+    )
+    assert "/run/data" in bundle.run("cat", "/proc/self/mountinfo").stdout
+
+
+@pytest.mark.parametrize("text", ["0x0", "-1", "4294967296", "+1", "1e3", "1000 ", "0:-1", "0:0x0", "-0", "\uff12"])
+def test_cve_2026_30892_and_2024_40635_strange_users_are_refused(bundle: Bundle, text: str) -> None:
+    identifier = bundle.start()
+    output = bundle.exec(identifier, "id", "-u", flags=("--user", text))
+    assert output.returncode != 0
+    assert output.stdout == ""
+
+
+@pytest.mark.parametrize("kind", ["fifo", "huge", "device", "directory", "link-out"])
+def test_cve_2026_47262_and_2024_9676_hostile_passwd_files(bundle: Bundle, canary: Path, kind: str) -> None:
+    passwd = bundle.rootfs / "etc/passwd"
+    passwd.unlink()
+    if kind == "fifo":
+        os.mkfifo(passwd)
+    elif kind == "huge":
+        with passwd.open("wb") as file:
+            file.truncate(1 << 33)
+    elif kind == "device":
+        os.mknod(passwd, 0o20666, os.makedev(1, 5))
+    elif kind == "directory":
+        passwd.mkdir()
+    else:
+        (canary.parent / "passwd").write_text("evil:x:0:0::/:/bin/sh\n")
+        passwd.symlink_to(canary.parent / "passwd")
+    bundle.process["user"] = {"corten.user": "evil"}
+    output = bundle.run("id", timeout=20)
+    assert output.returncode != 0
+    assert "cannot be read" in output.stderr or REPORT in output.stderr
+
+
+def test_cve_2019_14271_no_module_of_the_image_is_imported(bundle: Bundle) -> None:
+    """Trojan modules wherever a Python might look, also from the working directory; a failure path is taken too."""
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    trojan = "open('/tmp/owned', 'w')\n"
+    for directory in (f"usr/lib/{version}", f"usr/lib/{version}/encodings", "work", f"usr/lib/{version}/site-packages"):
+        where = bundle.rootfs / directory
+        where.mkdir(parents=True, exist_ok=True)
+        for name in ("json", "traceback", "encodings", "linecache", "sitecustomize", "struct", "idna", "__init__"):
+            (where / f"{name}.py").write_text(trojan)
+    bundle.process["cwd"] = "/work"
+    assert bundle.run("true").returncode == 0
+    assert bundle.run("nope").returncode != 0
+    bundle.process["user"] = {"corten.user": "b\u00f6b"}
+    assert bundle.run("true").returncode != 0
+    assert not (bundle.rootfs / "tmp/owned").exists()
+
+
+def test_cve_2024_45310_files_are_made_inside_the_root_while_it_is_being_changed(
+    bundle: Bundle, canary: Path, tmp_path: Path
+) -> None:
+    """A volume shared with a hostile container: one component flips between a directory and a link to the host."""
+    libc = ctypes.CDLL(None)
+    volume = bundle.rootfs / "volume"
+    (volume / "a").mkdir(parents=True)
+    (volume / "b").symlink_to(canary)
+    source = tmp_path / "source"
+    source.write_text("")
+    stop = threading.Event()
+
+    def flip() -> None:
+        while not stop.is_set():
+            libc.renameat2(-100, bytes(volume / "a"), -100, bytes(volume / "b"), 2)  # RENAME_EXCHANGE
+
+    thread = threading.Thread(target=flip)
+    bundle.spec["mounts"] += [
+        {"destination": f"/volume/a/deep/{i}/file", "type": "bind", "source": str(source), "options": ["bind"]}
+        for i in range(10)
+    ]
+    thread.start()
+    try:
+        for _ in range(8):
+            bundle.run("true")
+    finally:
+        stop.set()
+        thread.join()
+    assert os.listdir(canary) == ["secret"]

@@ -1,0 +1,71 @@
+"""Limits to files, hierarchies out of mountinfo, device rules to programs: pure."""
+
+from __future__ import annotations
+
+import pytest
+
+from corten.cgroup import devices, hierarchy, resources
+
+HYBRID = """\
+25 24 0:22 / /sys/fs/cgroup ro - tmpfs tmpfs ro
+26 25 0:23 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw
+27 25 0:24 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,xattr,name=systemd
+28 25 0:25 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct
+29 25 0:26 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory
+30 25 0:26 / /mnt/again rw - cgroup cgroup rw,memory
+"""
+
+
+def test_hybrid() -> None:
+    found = hierarchy.parse(HYBRID)
+    assert found.version == 1
+    assert found.unified == "/sys/fs/cgroup/unified"
+    assert found.controllers["cpuacct"] == "/sys/fs/cgroup/cpu,cpuacct"
+    assert found.mounts["memory"] == "/sys/fs/cgroup/memory"
+    assert found.directories("/a/b")[-1] == "/sys/fs/cgroup/unified/a/b"
+
+
+def test_v2() -> None:
+    found = hierarchy.parse("1 1 0:1 / /nowhere/cgroup rw - cgroup2 cgroup2 rw\n")
+    assert (found.version, found.unified, dict(found.controllers)) == (2, "/nowhere/cgroup", {})
+
+
+def test_v2_conversions() -> None:
+    made = resources.settings_v2(
+        {
+            "memory": {"limit": 100, "swap": 300, "reservation": 50},
+            "cpu": {"shares": 1024, "quota": 50000, "cpus": "0-1"},
+            "pids": {"limit": -1},
+            "unified": {"memory.high": "90"},
+        }
+    )
+    assert {(file, value) for _, file, value in made} == {
+        ("memory.max", "100"), ("memory.swap.max", "200"), ("memory.low", "50"), ("cpu.weight", "39"),
+        ("cpu.max", "50000 100000"), ("cpuset.cpus", "0-1"), ("pids.max", "max"), ("memory.high", "90"),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("shares", "weight"), [(2, 1), (1024, 39), (262144, 10000), (0, 1), (1 << 30, 10000)])
+def test_weight(shares: int, weight: int) -> None:
+    assert resources.weight_of_shares(shares) == weight
+
+
+def test_swap_needs_a_limit() -> None:
+    assert resources.swap_v2(10, -1) == "max"
+    with pytest.raises(ValueError, match="without memory limit"):
+        resources.swap_v2(0, 5)
+    with pytest.raises(ValueError, match=">="):
+        resources.swap_v2(10, 5)
+
+
+def test_v1_lines() -> None:
+    assert devices.line_v1({"allow": False, "access": "rwm"}) == ("devices.deny", "a")
+    line = devices.line_v1({"allow": True, "type": "c", "major": 1, "minor": None, "access": "rm"})
+    assert line == ("devices.allow", "c 1:* rm")
+
+
+def test_a_program_ends_where_everything_matches() -> None:
+    """Instructions behind a verdict nothing can pass are unreachable, which the kernel refuses."""
+    refuse = devices.program([{"allow": False, "access": "rwm"}])
+    assert len(refuse) // 8 == 8
+    assert devices.program([{"allow": True, "type": "c", "major": 1}, {"allow": False, "access": "rwm"}]) == refuse
