@@ -82,7 +82,7 @@ OPTIONS: Final = (
     _option("ip-masq", FLAG, "ip_masq", "Masquerade what containers send out"),
     _option("label", LIST, "labels", "Label of the engine (key=value)", key="labels"),
     _option("log-driver", TEXT, "log_driver", "Default log driver of containers"),
-    _option("log-level", TEXT, "log_level", 'What is logged (debug, info, warn, error, fatal)', short="l"),
+    _option("log-level", TEXT, "log_level", "What is logged (debug, info, warn, error, fatal)", short="l"),
     _option("log-opt", MAP, "log_options", "Default log driver option (key=value)", key="log-opts"),
     _option("max-concurrent-downloads", NUMBER, "max_concurrent_downloads", "Layers pulled at once"),
     _option("max-concurrent-uploads", NUMBER, "max_concurrent_uploads", "Layers pushed at once"),

@@ -14,6 +14,7 @@ import faulthandler
 import gc
 import logging
 import os
+import resource
 import signal
 import sys
 from collections.abc import Sequence
@@ -67,6 +68,7 @@ async def _serve(chosen: settings.Settings, words: Sequence[str]) -> None:
         engine = Engine(chosen.engine)  # (5)
         await engine.start()
         stack.push_async_callback(engine.close)
+        _raise_open_files()
         server = ApiServer(engine)  # (6)
         for listener in opened:
             await server.listen(listener.socket, tls=listener.tls)
@@ -78,6 +80,12 @@ async def _serve(chosen: settings.Settings, words: Sequence[str]) -> None:
         notify.tell("STOPPING=1")  # (7)
         await server.close(chosen.engine.shutdown_timeout)
     _log.info("engine ended")
+
+
+def _raise_open_files() -> None:
+    """To the hard limit: a published port costs a descriptor. After the shim's start: containers inherit its limit."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _handle_signals(chosen: settings.Settings, words: Sequence[str]) -> asyncio.Event:
