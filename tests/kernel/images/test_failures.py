@@ -287,6 +287,31 @@ def test_a_client_that_leaves_keeps_finished_layers(tmp_path: Path) -> None:
     run(scenario)
 
 
+def test_finished_layers_of_an_interrupted_pull_go_when_they_are_old(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        image = made(3)
+        async with FakeRegistry(image) as registry:
+            async with Engine(tmp_path) as engine:
+                registry.break_after = {image.layers[2]: [1000] * 50}
+                pull = asyncio.create_task(engine.pull(f"{registry.host}/x"))
+                lower = [digest.removeprefix("sha256:")[:12] for digest in image.layers[:2]]
+                await until(lambda: all("Pull complete" in engine.statuses(short) for short in lower))
+                pull.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await pull
+                await engine.images.sweep()
+                assert len(engine.leftovers()) == 4
+            for path in [*(tmp_path / "layers").iterdir(), *(tmp_path / "content/blobs/sha256").iterdir()]:
+                os.utime(path, (0, 0))
+            async with Engine(tmp_path) as engine:
+                assert await engine.images.sweep() > 600_000
+                assert engine.leftovers() == []
+                registry.break_after = {}
+                await engine.pull(f"{registry.host}/x")
+
+    run(scenario)
+
+
 @pytest.mark.parametrize(
     ("host", "text"),
     [

@@ -255,7 +255,7 @@ class LayerFetcher:
             return writer
 
 
-class _ResumedBadly(Exception):  # noqa: N818  # control flow between two methods, never seen outside
+class _ResumedBadly(Exception):  # control flow between two methods, never seen outside
     """A resumed download turned out corrupt."""
 
 

@@ -19,7 +19,7 @@ from corten.engine.images.layers import Layer
 from corten.engine.images.record import ImageRecord, ManifestRecord
 from corten.engine.images.render import seconds
 from corten.engine.images.store import ImageStore
-from corten.errors import NotFound
+from corten.errors import Conflict, CorruptData, NotFound
 from corten.oci.digest import Digest, chain_ids
 from corten.oci.image import CONFIG_LIMIT, ImageConfig, decode_config
 from corten.storage.content import ContentStore
@@ -120,18 +120,28 @@ class ImageParts:
             limit = time.time() - older_than
             chains = [item for item in self._layers.chains() if _mtime(self._layers.root / item.hex) < limit]
             blobs = [item for item in self._content.walk() if _mtime(self._content.path(item)) < limit]
-            return chains, blobs
+            return sorted(chains, key=self._depth), blobs
 
         chains, blobs = await asyncio.to_thread(candidates)
         return (await self.sweep(chains, blobs)).freed
+
+    def _depth(self, chain: Digest) -> int:
+        """How many layers are under it; what stands on nothing goes first."""
+        try:
+            return len(self._layers.stack(chain))
+        except (NotFound, CorruptData):
+            return 1 << 20
 
     def _delete_layer(self, chain: Digest) -> int:
         """Bytes freed; 0 when it was not here."""
         try:
             size = self._layers.get(chain).size
-        except NotFound:
+        except (NotFound, CorruptData):
             return 0
-        dispose = self._layers.remove(chain)
+        try:
+            dispose = self._layers.remove(chain)
+        except Conflict:
+            return 0  # a younger layer stands on it; both go together another time
         if dispose is None:
             return 0
         dispose()

@@ -123,7 +123,11 @@ class Remover:
         for image in self._store.images.values():
             if change.images.get(image.id, image) is not None:
                 kept.add(image.manifest)
-        return [manifest for manifest in self._store.manifests.values() if manifest.digest not in kept]
+        return [
+            manifest
+            for manifest in self._store.manifests.values()
+            if manifest.digest not in kept and not self._store.leased(manifest.image)
+        ]
 
     def _deleted(self, images: Sequence[ImageRecord], swept: Swept) -> list[DeleteItem]:
         rows = []

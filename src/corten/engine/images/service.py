@@ -36,6 +36,7 @@ class ImageService:
     ) -> None:
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="layer")
         self._store = store = ImageStore(database)
+        self._problems: list[str] = []
         usage = ImageUsage()
         self._parts = parts = ImageParts(store, content, layers)
         fetcher = LayerFetcher(content, layers, self._pool, downloads=config.max_concurrent_downloads)
@@ -61,11 +62,16 @@ class ImageService:
 
     async def startup(self) -> list[str]:
         """Read the records; what could not be read, in words for the log. Call before :meth:`sweep`."""
-        return self._store.load()
+        self._problems = self._store.load()
+        return self._problems
 
     async def sweep(self) -> int:
-        """Remove what a crash or a forced removal left, once every container is registered; bytes freed."""
-        return (await self._remover.sweep_hidden()).freed + await self._parts.sweep_orphans()
+        """Remove what a crash or a forced removal left, once every container is registered; bytes freed.
+
+        After a start that lost records nothing nameless is removed: it may be what a lost record named.
+        """
+        freed = (await self._remover.sweep_hidden()).freed
+        return freed if self._problems else freed + await self._parts.sweep_orphans()
 
     async def close(self) -> None:
         """End the worker threads; their work has ended with the requests that asked for it."""
