@@ -29,7 +29,8 @@ def become_init(channel: int) -> None:
 
     ``channel`` is closed in init, so that the starter's EOF means the program's execve.
     """
-    waited: set[int] = {int(number) for number in _signal.valid_signals()} - {_signal.SIGFPE, _signal.SIGILL, _signal.SIGSEGV, _signal.SIGBUS}
+    own = (_signal.SIGFPE, _signal.SIGILL, _signal.SIGSEGV, _signal.SIGBUS)
+    waited: set[int] = {int(number) for number in _signal.valid_signals() if number not in own}
     _signal.pthread_sigmask(_signal.SIG_SETMASK, waited)
     child = os.fork()  # noqa: TID251  one thread, and the child only execs
     if child == 0:
