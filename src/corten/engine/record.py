@@ -105,7 +105,7 @@ class ContainerRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
         return msgspec.structs.replace(self, state=state)
 
 
-_encoder: Final = msgspec.json.Encoder(enc_hook=str)
+_encoder: Final = msgspec.json.Encoder()
 _decoder: Final = msgspec.json.Decoder(ContainerRecord)
 
 

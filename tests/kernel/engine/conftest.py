@@ -7,20 +7,21 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.harness.images import busybox_tar
 
 from corten.api.types.container import ContainerCreate, HostConfig
 from corten.engine.config import EngineConfig
 from corten.engine.engine import Engine
 from corten.engine.streams import AttachOptions
-from tests.harness.images import busybox_tar
 
 WAIT = 10.0
 
@@ -95,9 +96,18 @@ class Site:
         return int((self.root / "exec/shim.pid").read_text() or 0)
 
 
-async def import_busybox(engine: Engine, tar: Path) -> None:
+async def eventually(predicate: Callable[[], bool]) -> None:
+    """Until ``predicate`` holds, for ten seconds at most."""
+    for _ in range(500):
+        if predicate():
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError("it did not come true")
+
+
+async def import_busybox(engine: Engine, content: bytes) -> None:
     async def body() -> AsyncIterator[bytes]:
-        yield tar.read_bytes()
+        yield content
 
     async def progress(_: object) -> None:
         return
@@ -111,9 +121,11 @@ def site() -> Iterator[Site]:
     root = Path(tempfile.mkdtemp(prefix="corten-engine-"))
     made = Site(root)
 
+    content = busybox_tar(root / "busybox.tar").read_bytes()
+
     async def fill() -> None:
         async with made.running() as engine:
-            await import_busybox(engine, busybox_tar(root / "busybox.tar"))
+            await import_busybox(engine, content)
 
     asyncio.run(fill())
     yield made
@@ -123,4 +135,6 @@ def site() -> Iterator[Site]:
     if os.path.exists(root / "exec/shim.sock"):
         os.kill(made.shim_pid(), signal.SIGKILL)
         pytest.fail("an idle engine left its shim behind")
+    bridge = f"ct{made.engine().config.instance}"
+    subprocess.run(["ip", "link", "del", bridge], check=False, capture_output=True)
     shutil.rmtree(root)

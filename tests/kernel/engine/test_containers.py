@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 import pytest
+from tests.kernel.engine.conftest import Client, Site, text
 
 from corten.api.filters import Filters
 from corten.api.types.container import HostConfig, Mount
@@ -22,7 +23,6 @@ from corten.errors import (
     NoSuchContainer,
     NotModified,
 )
-from tests.kernel.engine.conftest import Client, Site, text
 
 pytestmark = pytest.mark.root
 NONE = HostConfig(NetworkMode="none")

@@ -91,8 +91,8 @@ class Creator:
                 config=config,
                 host=host,
                 networking=body.NetworkingConfig or NetworkingConfig(),
-                image_id=image.id,
-                chain_id=image.chain_id or "",
+                image_id=str(image.id),
+                chain_id=str(image.chain_id or ""),
                 platform="linux",
             )
             self._networks.validate(network_request(record))
