@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from corten import errors
@@ -233,6 +234,7 @@ def test_remove_frees_the_disk_and_hides_what_a_container_needs(tmp_path: Path, 
                 await images.remove("x:v1")
             rows = await images.remove("x:v1", force=True)
             assert [(row.Untagged, row.Deleted) for row in rows] == [("x:v1", ""), ("", identifier)]
+            assert msgspec.json.encode([rows, engine.published()])
             assert await images.list() == []
             assert len(engine.leftovers()) == 4  # manifest, config, layer blob, unpacked layer
             images.release(identifier, "c" * 64)
@@ -271,6 +273,9 @@ def test_records_survive_the_engine(tmp_path: Path, busybox_tar: Path) -> None:
             image = await engine.images.resolve("x:v1")
             assert image.id == identifier
             assert image.config.config.cmd == ("/bin/sh", "-c", "sh")
+            rows = [await engine.images.history("x:v1"), await engine.images.list(), engine.published()]
+            rows.append([await engine.images.inspect("x:v1")])  # type: ignore[list-item]
+            assert b"Digest(" not in msgspec.json.encode(rows)  # plain texts throughout, or encoding would fail
             assert (await engine.images.history("x:v1"))[0].Id == identifier
 
     run(scenario)

@@ -53,7 +53,7 @@ class Archives:
             loaded = await self._loader.load(stream, wanted, reporter, quiet=quiet)
         for identifier, _ in loaded:
             labels = self._store.images[identifier].labels or {}
-            self._events.publish("image", "load", identifier, {"name": str(identifier), **labels})
+            self._events.publish("image", "load", str(identifier), {"name": str(identifier), **labels})
 
     async def save(self, names: Sequence[str], sink: saving.ByteSink, *, platform: str = "") -> None:
         """``GET /images/get``; a name without a tag means all tags of that repository."""
@@ -71,7 +71,7 @@ class Archives:
             await saving.write(selected, self._content, sink)
         for entry in selected:
             labels = entry.image.labels or {}
-            self._events.publish("image", "save", entry.image.id, {"name": str(entry.image.id), **labels})
+            self._events.publish("image", "save", str(entry.image.id), {"name": str(entry.image.id), **labels})
 
     async def import_(
         self,
@@ -98,8 +98,8 @@ class Archives:
             )
             reporter.send({"status": str(identifier)})
         shown = name.familiar() if name is not None else str(identifier)
-        self._events.publish("image", "import", identifier, {"name": shown})
-        return identifier
+        self._events.publish("image", "import", str(identifier), {"name": shown})
+        return str(identifier)
 
     def _meant(self, name: str) -> list[Found]:
         found = self._store.find(name)

@@ -97,7 +97,7 @@ class Catalog:
         with self._store.lease(image.id):
             config, raw = await asyncio.to_thread(lambda: (self._parts.config(image), self._parts.config_bytes(image)))
         chain = image.chain[-1] if image.chain else None
-        return Image(image.id, chain, config, raw, found.reference.familiar() if found.reference else name)
+        return Image(str(image.id), chain, config, raw, found.reference.familiar() if found.reference else name)
 
     def same(self, name: str, image_id: str) -> bool:
         """Whether ``name`` now means that image."""

@@ -93,7 +93,7 @@ class ImageParts:
             variant=config.variant,
             parent=known.parent if known is not None else "",
             labels=config.config.labels,
-            tagged=known.tagged if known is not None else 0,
+            tagged=time.time_ns(),
         )
 
     async def sweep(self, chains: Sequence[Digest], contents: Iterable[Digest]) -> Swept:

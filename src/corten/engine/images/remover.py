@@ -47,7 +47,7 @@ class Remover:
                 references={str(reference): ReferenceRecord(image.id, found.manifest.digest)},
             )
         )
-        self._events.publish("image", "tag", image.id, {"name": reference.familiar(), **(image.labels or {})})
+        self._events.publish("image", "tag", str(image.id), {"name": reference.familiar(), **(image.labels or {})})
 
     async def remove(self, name: str, *, force: bool = False, prune: bool = True) -> list[DeleteItem]:
         """``DELETE /images/{name}``: what was untagged and deleted, in Docker's order."""
@@ -56,7 +56,7 @@ class Remover:
         swept = await self._carry_out(plan.untag, plan.delete)
         attributes = {"name": str(plan.image.id), **(plan.image.labels or {})}
         for _ in plan.untag:
-            self._events.publish("image", "untag", plan.image.id, attributes)
+            self._events.publish("image", "untag", str(plan.image.id), attributes)
         rows += self._deleted(plan.delete, swept)
         return rows
 
@@ -133,7 +133,7 @@ class Remover:
         rows = []
         remaining = list(swept.chains)
         for image in images:
-            self._events.publish("image", "delete", image.id, {"name": str(image.id), **(image.labels or {})})
+            self._events.publish("image", "delete", str(image.id), {"name": str(image.id), **(image.labels or {})})
             rows.append(DeleteItem(Deleted=str(image.id)))
             own = [chain for chain in remaining if chain in image.chain]
             rows += [DeleteItem(Deleted=str(chain)) for chain in own]

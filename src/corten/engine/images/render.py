@@ -66,7 +66,7 @@ def inspect(
 ) -> ImageInspect:
     """``GET /images/{name}/json``."""
     return ImageInspect(
-        Id=image.id,
+        Id=str(image.id),
         RepoTags=list(tags),
         RepoDigests=list(digests),
         Parent=image.parent or config.parent,
@@ -112,7 +112,7 @@ def history(image: ImageRecord, config: ImageConfig, tags: Sequence[str]) -> lis
     ]
     rows.reverse()
     if rows:
-        rows[0].Id = image.id
+        rows[0].Id = str(image.id)
         rows[0].Tags = list(tags) or None
     return rows
 
@@ -122,7 +122,7 @@ def summary(
 ) -> ImageSummary:
     """One row of ``GET /images/json``."""
     return ImageSummary(
-        Id=image.id,
+        Id=str(image.id),
         ParentId=image.parent,
         RepoTags=list(tags),
         RepoDigests=list(digests),
