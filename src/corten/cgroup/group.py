@@ -49,7 +49,7 @@ class Group:
                     raise
                 group._directories[index] = ""  # a hierarchy mounted read-only: the host keeps it to itself
         group._directories = [directory for directory in group._directories if directory]
-        if hierarchy.version == 2:
+        if hierarchy.version == 2 and hierarchy.unified:
             group._enable_controllers()
         elif "cpuset" in hierarchy.controllers:
             _inherit_cpuset(hierarchy.controllers["cpuset"], path)
@@ -95,6 +95,13 @@ class Group:
         except OSError:
             return -1
 
+    def of_process(self, pid: int) -> Group:
+        """The v2 group process ``pid`` is in, which may lie below this one."""
+        for line in read(f"/proc/{pid}/cgroup").splitlines():
+            if line.startswith("0::"):
+                return Group(self.hierarchy, line[3:])
+        return self
+
     def join(self) -> None:
         """Move the calling process (of one thread) into the v1 hierarchies; v2 is joined by clone3.
 
@@ -117,7 +124,7 @@ class Group:
 
     def kill(self) -> None:
         """SIGKILL everything in the group, also what forks meanwhile."""
-        if self.hierarchy.version == 2:
+        if self.hierarchy.version == 2 and self._directories:
             try:
                 write(f"{self._directories[0]}/cgroup.kill", "1")  # since Linux 5.14
             except OSError:
@@ -153,7 +160,7 @@ class Group:
 
     def is_frozen(self) -> bool:
         """Whether :meth:`freeze` is in force."""
-        if self.hierarchy.version == 2:
+        if self.hierarchy.version == 2 and self._directories:
             return "frozen 1" in read(f"{self._directories[0]}/cgroup.events").splitlines()
         directory = self.directory("freezer")
         return bool(directory) and read(f"{directory}/freezer.state").strip() in ("FROZEN", "FREEZING")
@@ -179,6 +186,8 @@ class Group:
         return any(os.path.isdir(directory) for directory in self._directories)
 
     def _tree(self) -> list[str]:
+        if not self._directories:
+            return []
         if self.hierarchy.version == 2:
             return _below(self._directories[0])
         tops = self.hierarchy.controllers
@@ -186,7 +195,7 @@ class Group:
         return _below(join(tops[name], self.path)) if name else [d for top in self._directories for d in _below(top)]
 
     def _set_frozen(self, *, frozen: bool) -> None:
-        if self.hierarchy.version == 2:
+        if self.hierarchy.version == 2 and self._directories:
             directory = self._directories[0]
             write(f"{directory}/cgroup.freeze", "1" if frozen else "0")
             _await(f"{directory}/cgroup.events", f"frozen {int(frozen)}")

@@ -36,7 +36,7 @@ class Hierarchy:
 
     def directories(self, path: str) -> list[str]:
         """The directories of group ``path`` ("/corten/ID"), one for each hierarchy, v2 last."""
-        tops = list(self.mounts.values())
+        tops = list(dict.fromkeys(self.mounts.values()))
         if self.unified:
             tops.append(self.unified)
         return [join(top, path) for top in tops]

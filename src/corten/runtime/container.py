@@ -7,6 +7,7 @@ is :mod:`corten.runtime.init` and :mod:`corten.runtime.exec`. Reports nothing an
 
 from __future__ import annotations
 
+import errno
 import os
 
 from corten.cgroup.group import Group
@@ -53,7 +54,15 @@ def exec_in(request: ExecRequest) -> Started:
     parent."""
     ours, theirs = channel.pair()
     pid_namespace = os.open(f"/proc/{request.pid}/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
-    pid, pidfd = _clone(0, request.cgroup, pid_namespace)
+    try:
+        pid, pidfd = _clone(0, request.cgroup, pid_namespace)
+    except RuntimeFailure as error:
+        if not isinstance(error.__context__, OSError) or error.__context__.errno != errno.EBUSY:
+            raise
+        # cgroup v2 takes no process where the container handed controllers down: join its first process instead.
+        group = request.cgroup.of_process(request.pid) if request.cgroup is not None else None
+        pid_namespace = os.open(f"/proc/{request.pid}/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+        pid, pidfd = _clone(0, group, pid_namespace)
     if pid == 0:
         container_exec.main(request, theirs)
     os.close(theirs)

@@ -40,6 +40,7 @@ def become_init(channel: int) -> None:
     try:
         process.close_range(3)
         process.set_name(b"corten-init")
+        process.set_child_subreaper()  # for a container in somebody else's pid namespace, where it is not pid 1
         os.chdir("/")
         _serve(child, waited)
     finally:
