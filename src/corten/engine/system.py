@@ -24,8 +24,6 @@ from corten.registry.auth import Credentials
 
 API_VERSION: Final = "1.51"
 MIN_API_VERSION: Final = "1.24"
-#: The Docker release whose behaviour is announced; clients switch on API versions, scripts sometimes on this.
-DOCKER_VERSION: Final = "28.2.2"
 _HUB: Final = "https://index.docker.io/v1/"
 _GO_ARCHITECTURES: Final = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}
 
@@ -63,21 +61,21 @@ class SystemService:
             Components=[
                 ComponentVersion(
                     Name="Engine",
-                    Version=DOCKER_VERSION,
+                    Version=corten.__version__,
                     Details={
                         "ApiVersion": API_VERSION,
                         "MinAPIVersion": MIN_API_VERSION,
                         "Arch": architecture(),
                         "Experimental": "false",
+                        "GitCommit": f"corten-{corten.__version__}",
+                        "GoVersion": f"python{platform.python_version()}",
                         "KernelVersion": kernel,
                         "Os": "linux",
-                        "Corten": corten.__version__,
-                        "Python": platform.python_version(),
                     },
                 ),
                 ComponentVersion(Name="corten-runtime", Version=corten.__version__, Details={}),
             ],
-            Version=DOCKER_VERSION,
+            Version=corten.__version__,
             ApiVersion=API_VERSION,
             MinAPIVersion=MIN_API_VERSION,
             GitCommit=f"corten-{corten.__version__}",
@@ -171,7 +169,7 @@ class SystemService:
             "NoProxy": "",
             "Labels": list(self._config.labels),
             "ExperimentalBuild": False,
-            "ServerVersion": DOCKER_VERSION,
+            "ServerVersion": corten.__version__,
             "Runtimes": {"corten": {"path": "corten-runtime"}},
             "DefaultRuntime": "corten",
             "Swarm": _NO_SWARM,

@@ -81,7 +81,8 @@ class Creator:
             command = merge.command_line(config)
             checks.check(config, host)
             warnings += _image_warnings(client, image)
-            config, host = complete(config, self._with_ids(host), short(container_id), self._config)  # (4)
+            host = self._with_ids(host)
+            config, host = complete(config, host, self._hostname(host, container_id), self._config)  # (4)
             record = ContainerRecord(
                 id=container_id,
                 name=taken,
@@ -115,6 +116,12 @@ class Creator:
         if host.NetworkMode == "host" and host.PortBindings:
             warnings.append("Published ports are discarded when using host network mode")
         return warnings
+
+    def _hostname(self, host: HostConfig, container_id: str) -> str:
+        """The short id, or the name of the container whose network is shared."""
+        if host.NetworkMode.startswith(JOIN):
+            return self._roster.find(host.NetworkMode.removeprefix(JOIN)).record.config.Hostname
+        return short(container_id)
 
     def _with_ids(self, host: HostConfig) -> HostConfig:
         """``container:NAME`` becomes ``container:ID``, so that a rename does not break it."""

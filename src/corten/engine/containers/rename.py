@@ -10,9 +10,7 @@ from corten.engine.tasks import Container
 from corten.errors import InvalidArgument
 
 
-async def rename(
-    roster: Roster, networks: NetworkService, notices: Notices, container: Container, name: str
-) -> None:
+async def rename(roster: Roster, networks: NetworkService, notices: Notices, container: Container, name: str) -> None:
     """Give a container that is held exclusively another name.
 
     Raises:

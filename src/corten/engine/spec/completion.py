@@ -10,18 +10,18 @@ from corten.engine.spec import defaults
 
 
 def complete(
-    config: ContainerConfig, host: HostConfig, short_id: str, engine: EngineConfig
+    config: ContainerConfig, host: HostConfig, hostname: str, engine: EngineConfig
 ) -> tuple[ContainerConfig, HostConfig]:
     """Both, completed."""
     if not config.Hostname:
-        config = msgspec.structs.replace(config, Hostname=default_hostname(host, short_id))
+        config = msgspec.structs.replace(config, Hostname=default_hostname(host, hostname))
     return config, complete_host(host, engine)
 
 
-def default_hostname(host: HostConfig, short_id: str) -> str:
-    """The host's own name where its UTS or network namespace is shared, else the short id."""
+def default_hostname(host: HostConfig, hostname: str) -> str:
+    """The host's own name where its UTS or network namespace is shared, else ``hostname``."""
     shared = host.NetworkMode == "host" or host.UTSMode == "host"
-    return os.uname().nodename if shared else short_id
+    return os.uname().nodename if shared else hostname
 
 
 def complete_host(host: HostConfig, engine: EngineConfig) -> HostConfig:

@@ -147,12 +147,9 @@ def _default_mounts(host: HostConfig, engine: EngineConfig) -> list[dict[str, An
     else:
         result += [defaults.SYS, defaults.CGROUP]
     if host.IpcMode == "host":
-        bind = ["rbind", DEFAULT_PROPAGATION]
-        return [
-            *result,
-            {"destination": "/dev/mqueue", "type": "bind", "source": "/dev/mqueue", "options": bind},
-            {"destination": "/dev/shm", "type": "bind", "source": "/dev/shm", "options": bind},
-        ]
+        options = ["rbind", DEFAULT_PROPAGATION]
+        shared = {"destination": "/dev/shm", "type": "bind", "source": "/dev/shm", "options": options}
+        return [*result, defaults.MQUEUE, shared]
     result.append(defaults.MQUEUE)
     if host.IpcMode != "none":
         options = ["nosuid", "noexec", "nodev", "mode=1777", f"size={shm}"]
