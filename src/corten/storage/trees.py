@@ -81,6 +81,7 @@ class TreeDirectories:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._known: dict[str, TreeRecord] = {}
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def path(self, container_id: str) -> Path:
@@ -91,12 +92,15 @@ class TreeDirectories:
 
     def record(self, container_id: str) -> TreeRecord | None:
         """What is known of a container's tree; None when there is none, or a half-made one."""
+        known = self._known.get(container_id)
+        if known is not None:
+            return known
         try:
             raw = (self.path(container_id) / "tree.json").read_bytes()
         except FileNotFoundError:
             return None
         try:
-            return msgspec.json.decode(raw, type=TreeRecord)
+            return self._known.setdefault(container_id, msgspec.json.decode(raw, type=TreeRecord))
         except msgspec.DecodeError as error:
             if not raw.strip(b"\0"):
                 return None  # lost in a power cut before anything was written in the tree
@@ -112,6 +116,7 @@ class TreeDirectories:
     def commit(self, container_id: str, record: TreeRecord) -> None:
         """Say that a tree is complete."""
         write_file(self.path(container_id) / "tree.json", msgspec.json.encode(record), durable=False)
+        self._known[container_id] = record
 
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(name for name in os.listdir(self.root) if _ID.match(name)))
@@ -119,8 +124,10 @@ class TreeDirectories:
     def remove(self, container_id: str) -> None:
         """Rename the tree away, then delete it: a crash in between leaves nothing with a container's name."""
         dead = self.root / f"{_DEAD}{secrets.token_hex(8)}"
+        place = self.path(container_id)
+        self._known.pop(container_id, None)
         try:
-            os.rename(self.path(container_id), dead)
+            os.rename(place, dead)
         except FileNotFoundError:
             return
         remove_tree(dead)

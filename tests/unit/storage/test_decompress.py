@@ -89,3 +89,10 @@ def test_a_bomb_comes_out_in_pieces(name):
 def test_short_streams():
     assert decompress(b"") == b""
     assert decompress(b"abc") == b"abc"
+
+
+def test_a_stream_of_tiny_members_is_not_quadratic():
+    member = gzip.compress(b"x")
+    decompressor = Decompressor()
+    total = sum(len(piece) for piece in decompressor.feed(member * 100_000))
+    assert total == 100_000

@@ -46,6 +46,17 @@ def test_durability_is_switched_per_transaction(path):
     database.close()
 
 
+def test_a_durable_commit_reaches_the_disk_even_when_nothing_changes(path):
+    database = Database(path)
+    with database.transaction() as change:
+        change.put("a", "1", b"same")
+    before = (path.parent / "corten.db-wal").stat().st_size
+    with database.transaction(durable=True) as change:
+        change.put("a", "1", b"same")
+    assert (path.parent / "corten.db-wal").stat().st_size > before
+    database.close()
+
+
 def test_threads_write_at_the_same_time(path):
     database = Database(path)
 

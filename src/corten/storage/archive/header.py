@@ -93,6 +93,9 @@ def parse(block: bytes) -> Entry:
 
 def number(field: bytes) -> int:
     """An octal field, or GNU's base-256 for what octal cannot hold (may be negative)."""
+    digits = field[:-1]
+    if digits.isdigit() and field[-1] in b"\0 ":  # what nearly every tar writes
+        return _octal(digits)
     first = field[0]
     if first & 0x80:
         if first & 0x40:
@@ -103,10 +106,7 @@ def number(field: bytes) -> int:
         return 0
     if not digits.isdigit():
         raise CorruptData(f"archive/tar: invalid tar header: {field!r} is not a number")
-    try:
-        return int(digits, 8)
-    except ValueError:
-        raise CorruptData(f"archive/tar: invalid tar header: {field!r} is not octal") from None
+    return _octal(digits)
 
 
 def records(data: bytes) -> list[tuple[bytes, bytes]]:
@@ -173,6 +173,13 @@ def _check(block: bytes) -> None:
     signed = sum(byte - 256 if byte > 127 else byte for byte in block[:148] + block[156:]) + 8 * 32
     if signed != stored:
         raise CorruptData("archive/tar: invalid tar header: wrong checksum")
+
+
+def _octal(digits: bytes) -> int:
+    try:
+        return int(digits, 8)
+    except ValueError:
+        raise CorruptData(f"archive/tar: invalid tar header: {digits!r} is not octal") from None
 
 
 def _text(value: bytes, key: bytes) -> bytes:

@@ -20,7 +20,9 @@ PIECE: Final = 1 << 20
 """Largest decompressed piece, in bytes (zstd: see ``_Zstd``)."""
 _ZSTD_WINDOW: Final = 128 << 20  # zstd -d refuses more as well unless told --long
 _ZSTD_INPUT: Final = 4096
-_INPUT: Final = 1 << 16  # a slice may hold thousands of tiny members, and each copies the rest of it
+_INPUT: Final = 1 << 18
+_INPUT_OF_MANY: Final = 1 << 12
+_MANY: Final = 32
 _MAGIC_LENGTH: Final = 6
 
 
@@ -107,6 +109,7 @@ class Decompressor:
         self._name = ""
         self._make: Callable[[], _Stream] | None = None
         self._stream: _Stream | None = None
+        self._ended = 0
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """The decompressed pieces of ``data``.
@@ -123,8 +126,13 @@ class Decompressor:
             if data:
                 yield data
             return
-        for start in range(0, len(data), _INPUT):
-            yield from self._members(data[start : start + _INPUT])
+        position = 0
+        while position < len(data):
+            # Each member copies what follows it in the slice: where members are tiny, slices must be small as well.
+            step = _INPUT_OF_MANY if self._ended > _MANY else _INPUT
+            self._ended = 0
+            yield from self._members(data[position : position + step])
+            position += step
 
     def finish(self) -> Iterator[bytes]:
         """What is left at the end of the stream.
@@ -157,6 +165,7 @@ class Decompressor:
             data = b""
             if stream.eof:
                 data, self._stream = stream.unused_data, None
+                self._ended += 1
 
     def _pieces(self, stream: _Stream, data: bytes) -> Iterator[bytes]:
         try:
