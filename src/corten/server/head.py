@@ -92,7 +92,7 @@ def parse(raw: bytes) -> Head:
         target=target,
         headers=headers,
         http_1_0=version == "1.0",
-        keep_alive=parser.should_keep_alive() or _asks_keep_alive(version, headers),
+        keep_alive=_keeps_alive(version, headers),
         length=_length(collector.headers),
     )
 
@@ -110,8 +110,8 @@ def _text(raw: bytes) -> str:
     return raw.decode("latin-1")
 
 
-def _asks_keep_alive(version: str, headers: dict[str, str]) -> bool:
-    """The parser says no for every upgrade request; ours may be answered without one and go on."""
+def _keeps_alive(version: str, headers: dict[str, str]) -> bool:
+    """By our own reading: the parser says no for every upgrade request, and ours may be answered without one."""
     tokens = {token.strip().lower() for token in headers.get("connection", "").split(",")}
     return "close" not in tokens and (version == "1.1" or "keep-alive" in tokens)
 

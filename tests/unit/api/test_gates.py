@@ -4,7 +4,13 @@ import pytest
 
 from corten.api.gates import changes_response, shape_create, shape_exec, shape_response
 from corten.api.types.container import (
-    BindOptions, ContainerCreate, HealthConfig, HostConfig, Mount, TmpfsOptions, VolumeOptions,
+    BindOptions,
+    ContainerCreate,
+    HealthConfig,
+    HostConfig,
+    Mount,
+    TmpfsOptions,
+    VolumeOptions,
 )  # fmt: skip
 from corten.api.types.exec import ExecCreate
 from corten.api.types.network import EndpointSettings, NetworkingConfig
