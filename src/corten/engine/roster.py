@@ -16,7 +16,7 @@ from corten.engine import record as records
 from corten.engine.record import ContainerRecord
 from corten.engine.tasks import Container
 from corten.errors import InvalidArgument, NameInUse, NoSuchContainer
-from corten.storage.metadata import Database
+from corten.storage.metadata import Database, Transaction
 
 SHORT_ID = 12
 
@@ -123,7 +123,7 @@ class Roster:
     async def discard(self, container: Container) -> None:
         """Delete the record, then forget the container, its names and its descriptors."""
         container_id = container.record.id
-        await self._transact(lambda: self._delete(container_id), durable=False)
+        await self._transact(lambda change: change.delete(records.COLLECTION, container_id), durable=False)
         self.forget(container)
 
     def forget(self, container: Container) -> None:
@@ -150,12 +150,15 @@ class Roster:
 
     async def _commit(self, record: ContainerRecord, *, durable: bool) -> None:
         value = records.encode(record)
-        await self._transact(lambda: self._put(record.id, value, durable=durable), durable=durable)
+        await self._transact(lambda change: change.put(records.COLLECTION, record.id, value), durable=durable)
 
-    async def _transact(self, write: Callable[[], None], *, durable: bool) -> None:
-        """A NORMAL commit takes less time than a thread switch and runs here, unless it would wait for an fsync
-        of ours.
-        """
+    async def _transact(self, change: Callable[[Transaction], None], *, durable: bool) -> None:
+        """A NORMAL commit takes less time than a thread switch and runs here, unless it would wait for our own fsync."""
+
+        def write() -> None:
+            with self._database.transaction(durable=durable) as transaction:
+                change(transaction)
+
         if not durable and not self._durable_writes:
             write()
             return
@@ -164,14 +167,6 @@ class Roster:
             await asyncio.get_running_loop().run_in_executor(self._writer, write)
         finally:
             self._durable_writes -= 1
-
-    def _put(self, key: str, value: bytes, *, durable: bool) -> None:
-        with self._database.transaction(durable=durable) as transaction:
-            transaction.put(records.COLLECTION, key, value)
-
-    def _delete(self, key: str) -> None:
-        with self._database.transaction() as transaction:
-            transaction.delete(records.COLLECTION, key)
 
 
 def short(container_id: str) -> str:
