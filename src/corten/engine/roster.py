@@ -153,7 +153,7 @@ class Roster:
         await self._transact(lambda change: change.put(records.COLLECTION, record.id, value), durable=durable)
 
     async def _transact(self, change: Callable[[Transaction], None], *, durable: bool) -> None:
-        """A NORMAL commit takes less time than a thread switch and runs here, unless it would wait for our own fsync."""
+        """A NORMAL commit is quicker than a thread switch and runs here, unless it would wait for our own fsync."""
 
         def write() -> None:
             with self._database.transaction(durable=durable) as transaction:
