@@ -115,6 +115,15 @@ async def import_busybox(engine: Engine, content: bytes) -> None:
     await engine.images.import_(body(), repo="busybox", tag="latest", progress=progress)
 
 
+def forget_network(instance: str) -> None:
+    """Bridge and nftables table stay after a stop, as docker0 does; a test run leaves none."""
+    subprocess.run(["ip", "link", "del", f"ct{instance}"], check=False, capture_output=True)
+    tables = subprocess.run(["nft", "list", "tables"], check=True, capture_output=True, text=True).stdout
+    for line in tables.splitlines():
+        if line.endswith(f"corten_{instance}"):
+            subprocess.run(["nft", "delete", *line.split()], check=True)
+
+
 @pytest.fixture(scope="module")
 def site() -> Iterator[Site]:
     """A data root that holds the image ``busybox``; its shim is gone when the module ends."""
@@ -135,6 +144,5 @@ def site() -> Iterator[Site]:
     if os.path.exists(root / "exec/shim.sock"):
         os.kill(made.shim_pid(), signal.SIGKILL)
         pytest.fail("an idle engine left its shim behind")
-    bridge = f"ct{made.engine().config.instance}"
-    subprocess.run(["ip", "link", "del", bridge], check=False, capture_output=True)
+    forget_network(made.engine().config.instance)
     shutil.rmtree(root)
