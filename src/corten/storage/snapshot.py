@@ -28,7 +28,6 @@ class Snapshotter:
         """What the user must be told loudly."""
         self.layers = layers
         """The layers alone, for those who store images."""
-        self._layers = layers
         self._directories = directories
         self._trees = trees
         self._init_root = init_root
@@ -37,31 +36,31 @@ class Snapshotter:
 
     def prepare_layer(self) -> LayerWriter:
         """Begin to unpack a layer; any number at once, in any order. Commit them lowest first."""
-        return LayerWriter(self._layers)
+        return LayerWriter(self.layers)
 
     def has(self, chain: Digest) -> bool:
         """Whether a layer and all under it are unpacked."""
-        return self._layers.has(chain)
+        return self.layers.has(chain)
 
     def parent(self, chain: Digest) -> Digest | None:
         """The chain id below, None for a base layer; NotFound."""
-        return self._layers.parent(chain)
+        return self.layers.parent(chain)
 
     def chains(self) -> Iterator[Digest]:
         """Every unpacked layer."""
-        return self._layers.chains()
+        return self.layers.chains()
 
     def lowers(self, chain: Digest | None) -> list[Path]:
         """The layers' directories, uppermost first."""
-        return self._layers.lowers(chain)
+        return self.layers.lowers(chain)
 
     def layer_size(self, chain: Digest) -> int:
         """Bytes of file data in one layer."""
-        return self._layers.get(chain).size
+        return self.layers.get(chain).size
 
     def chain_size(self, chain: Digest) -> int:
         """Bytes of file data in a layer and all under it (Docker's image size)."""
-        return sum(self._layers.get(item).size for item in self._layers.stack(chain))
+        return sum(self.layers.get(item).size for item in self.layers.stack(chain))
 
     def remove_layer(self, chain: Digest) -> Callable[[], None] | None:
         """Take a layer away now; the result gives the disk space back, from any thread. None when it is not here.
@@ -73,7 +72,7 @@ class Snapshotter:
             record = self._directories.record(container_id)
             if record is not None and record.chain and chain in self._layers_under(Digest(record.chain)):
                 raise Conflict(f"layer {chain} is in use by container {container_id}")
-        freeing = self._layers.remove(chain)
+        freeing = self.layers.remove(chain)
         init = [self._init_root / chain.hex, self._init_root / f"view-{chain.hex}"]
 
         def free() -> None:
@@ -133,11 +132,11 @@ class Snapshotter:
         """What a crash left half made or half deleted; call the results, from any thread, to delete it."""
         halves = list(self._init_root.glob(".new-*")) if self._init_root.exists() else []
         halves += self._directories.leftovers()
-        return [*self._layers.recover(), *(_removal(path) for path in halves)]
+        return [*self.layers.recover(), *(_removal(path) for path in halves)]
 
     def _layers_under(self, chain: Digest) -> list[Digest]:
         try:
-            return self._layers.stack(chain)
+            return self.layers.stack(chain)
         except NotFound:
             return [chain]
 

@@ -64,7 +64,7 @@ def check(root, lines):
     for chain in snapshotter.chains():
         assert snapshotter.has(chain)
         fs = snapshotter.lowers(chain)[0]
-        diff_id = snapshotter._layers.get(chain).diff_id
+        diff_id = snapshotter.layers.get(chain).diff_id
         assert verify.layer([streams[diff_id]], fs) == []
     found = {f"content {digest}" for digest in content.walk()} | {f"layer {chain}" for chain in snapshotter.chains()}
     found |= {f"volume {volume.name}" for volume in volumes.list()}

@@ -9,8 +9,9 @@ Owns the order in which a layer becomes visible (:meth:`LayerStore.publish`) and
 containers or mounts.
 
 Syncing: syncfs(2) on the filesystem of the store, shared by layers that finish together. fsync(2) of each of 10,000
-files waits for the journal each time (measured: 20 times slower on ext4), and sync_file_range(2) makes no metadata
-durable. syncfs waits for other writers' data too; that is the price, paid once per image.
+files waits for the journal each time (measured with 2,000 files on ext4: 5 times slower where one sync takes 0.1 ms),
+and sync_file_range(2) makes no metadata durable. syncfs waits for other writers' data too; that is the price, paid once
+per image.
 """
 
 from __future__ import annotations
