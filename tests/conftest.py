@@ -38,20 +38,25 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session", autouse=True)
 def nothing_left_behind() -> Iterator[None]:
-    """The run's own check on itself: no process, mount, cgroup, namespace, nft table or directory remains."""
-    if os.geteuid() != 0:
+    """The run's own check on itself: no process, mount, cgroup, interface, nft table or directory remains."""
+    if os.geteuid() != 0 or not in_private_network():
         yield
         return
-    before = leaks.snapshot()
+    directory = Path(tempfile.mkdtemp(prefix="corten-run-"))
+    tempfile.tempdir = str(directory)
+    watch = EngineProcess.watch = leaks.Watch(directory)
+    watch.begin()
     yield
-    remains = leaks.settle(before)
+    tempfile.tempdir = None
+    remains = watch.remains()
+    shutil.rmtree(directory, ignore_errors=True)
     assert not remains, "left behind by this test run:\n" + "\n".join(remains)
 
 
 @pytest.fixture(scope="session")
-def scratch() -> Iterator[Path]:
+def scratch(nothing_left_behind: None) -> Iterator[Path]:
     """A directory for the session's large inputs (images), outside pytest's own numbered ones."""
-    path = Path(tempfile.mkdtemp(prefix="corten-scratch-"))
+    path = Path(tempfile.mkdtemp(prefix="scratch-"))
     yield path
     shutil.rmtree(path)
 

@@ -15,7 +15,9 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+
+from tests.harness.leaks import Watch
 
 START_SECONDS = 30.0
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -23,6 +25,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 class EngineProcess:
     """One ``cortend``; ``corten``, ``docker`` and ``api`` speak to it."""
+
+    watch: ClassVar[Watch | None] = None
 
     def __init__(self, root: Path, flags: Sequence[str] = ()) -> None:
         self.root = root
@@ -32,6 +36,8 @@ class EngineProcess:
         self.log = root / "cortend.log"
         self.flags = list(flags)
         self.process: subprocess.Popen[bytes] | None = None
+        if self.watch is not None:
+            self.watch.cgroups.add(f"corten-{self.instance}")
 
     @classmethod
     @contextmanager
@@ -125,6 +131,11 @@ class EngineProcess:
                     self.api("DELETE", f"/containers/{identifier}?force=1&v=1")
                 self.stop()
         finally:
+            # As docker0 does, bridge and table outlive an engine; a test run leaves neither.
+            subprocess.run(["ip", "link", "delete", self.bridge], capture_output=True, check=False)
+            subprocess.run(
+                ["nft", "delete", "table", "ip", f"corten_{self.instance}"], capture_output=True, check=False
+            )
             self._end_processes()
             shutil.rmtree(self.root)
 
@@ -138,6 +149,7 @@ class EngineProcess:
             return
         if str(self.exec_root).encode() in command:
             os.kill(pid, signal.SIGKILL)
+            raise AssertionError("the shim outlived an engine without containers")
 
     def api(self, method: str, path: str, body: Any = None) -> Any:
         """One API call over a connection of its own; the decoded JSON answer, or the text."""
@@ -172,7 +184,7 @@ class EngineProcess:
     def import_image(self, tar: Path, reference: str, *changes: str) -> str:
         """Make an image of a root file system's tar; its id."""
         flags = [flag for change in changes for flag in ("--change", change)]
-        return self.corten("import", *flags, str(tar), reference).stdout.strip()
+        return self.docker("import", *flags, str(tar), reference).stdout.strip()
 
     def corten(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
         """Our own CLI, in a process of its own."""

@@ -153,10 +153,16 @@ def _wire(host: Connection, inside: Connection, descriptor: int, network: Bridge
             route.default_route(str(network.gateway), index + 1),
         ]
     )
-    port = [route.set_up(index), route.hairpin(index), route.forward_to(endpoint.mac, index)]
+    port = [route.set_up(index), route.hairpin(index)]
     if os.path.exists(_IPV6_DEFAULT):
         port.insert(0, route.no_ipv6_autoconf(index))
     host.execute(port)  # (3)
+    try:
+        host.execute([route.forward_to(endpoint.mac, index)])
+    except NetlinkError as error:
+        # The port forwards only from the kernel's next link watch on: the bridge learns from the first frame instead.
+        if error.errno != errno.EPERM:
+            raise
 
 
 def _add_pair(host: Connection, descriptor: int, network: BridgeNetwork, endpoint: Endpoint) -> int:
