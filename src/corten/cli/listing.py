@@ -1,0 +1,145 @@
+"""Lists as Docker prints them: a table of default columns, a table of a template, a template per row, or JSON.
+
+Owns the meaning of ``--format``. A command describes its rows as functions by field name; which template language the
+rest of the format is in is :mod:`corten.cli.template`'s concern, imported only when there is a template.
+"""
+
+from __future__ import annotations
+
+from corten.cli import table
+from corten.client.errors import ClientError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    Field = Callable[[], object]
+
+
+class Row:
+    """One object of a list as its template sees it: ``fields`` by name, ``methods`` that take arguments.
+
+    ``kind`` is the type that error texts name, e.g. ``*formatter.ContainerContext``. A field whose name is in
+    ``hidden`` does not appear in the row's JSON.
+    """
+
+    __slots__ = ("fields", "hidden", "kind", "methods")
+
+    def __init__(
+        self,
+        kind: str,
+        fields: Mapping[str, Field],
+        methods: Mapping[str, Callable[[str], str]] | None = None,
+        hidden: frozenset[str] = frozenset(),
+    ) -> None:
+        self.kind = kind
+        self.fields = fields
+        self.methods = methods or {}
+        self.hidden = hidden
+
+    def text(self, name: str) -> str:
+        """A field for a cell."""
+        return str(self.fields[name]())
+
+    def document(self) -> dict[str, object]:
+        """What JSON shows: every field, by name."""
+        return {name: self.fields[name]() for name in sorted(self.fields) if name not in self.hidden}
+
+
+class Layout:
+    """What a list has when no format is given: ``columns`` of (field, header), and the field that ``-q`` prints.
+
+    ``headers`` adds those of fields that are in no default column; ``raw`` is Docker's old ``--format raw``.
+    """
+
+    __slots__ = ("columns", "headers", "kind", "quiet", "raw")
+
+    def __init__(
+        self, kind: str, columns: Sequence[tuple[str, str]], quiet: str, headers: Mapping[str, str], raw: str = ""
+    ) -> None:
+        self.kind = kind
+        self.columns = columns
+        self.quiet = quiet
+        self.headers = headers
+        self.raw = raw
+
+
+def render(layout: Layout, rows: Sequence[Row], format_text: str, *, quiet: bool) -> str:
+    """The list's text, ready to be written."""
+    if quiet and format_text in ("", "table", "raw"):
+        prefix = f"{layout.quiet.lower()}: " if format_text == "raw" else ""
+        return "".join(f"{prefix}{row.text(layout.quiet)}\n" for row in rows)
+    if format_text in ("", "table"):
+        cells = [[row.text(name) for name, _ in layout.columns] for row in rows]
+        return table.of_rows([[header for _, header in layout.columns], *cells])
+    return _templated(layout, rows, format_text)
+
+
+def _templated(layout: Layout, rows: Sequence[Row], format_text: str) -> str:
+    from corten.cli.template import HEADER_FUNCTIONS, ParseFailure, Template, TemplateError
+
+    is_table = format_text.startswith("table")
+    text = format_text[5:].strip() if is_table else format_text
+    if format_text == "json":
+        text = "{{json .}}"
+    elif format_text == "raw" and layout.raw:
+        text = layout.raw
+    text = text.replace("\\t", "\t").replace("\\n", "\n")
+    try:
+        template = Template(text)
+        lines = [template.render(row) + "\n" for row in rows]
+        if not is_table:
+            return "".join(lines)
+        headers = {header[0]: header[1] for header in layout.columns} | dict(layout.headers)
+        head = Template(text, HEADER_FUNCTIONS).render(_headers(headers))
+    except ParseFailure as error:
+        raise ClientError(f"template parsing error: {error}") from None
+    except TemplateError as error:
+        raise ClientError(f"template parsing error: {error}") from None
+    return table.lay_out("".join([head + "\n", *lines]))
+
+
+def _headers(headers: Mapping[str, str]) -> Row:
+    """The first row of a table: each field is its own title, ``.Label "x"`` the last word of x."""
+    return Row("formatter.SubHeaderContext", {name: _constant(title) for name, title in headers.items()},
+               {"Label": _label_title})  # fmt: skip
+
+
+def _constant(text: str) -> Field:
+    return lambda: text
+
+
+def _label_title(name: str) -> str:
+    return name.replace(".", " ").split(" ")[-1].replace("-", " ").replace("_", " ")
+
+
+def joined_labels(labels: object) -> str:
+    """``a=b,c=d``."""
+    if not isinstance(labels, dict):
+        return ""
+    return ",".join(f"{key}={labels[key]}" for key in sorted(labels))
+
+
+def short_id(identifier: str, *, whole: bool = False) -> str:
+    """The first twelve digits of an id, without its algorithm; ``whole`` leaves it as it is."""
+    return identifier if whole else identifier.rpartition(":")[2][:12]
+
+
+def ellipsis(text: str, width: int) -> str:
+    """At most ``width`` characters, the last of them … when something was cut."""
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def filters(values: Sequence[str]) -> str:
+    """``-f`` values as the API's JSON, empty when there are none."""
+    from corten.api.document import encode
+
+    chosen: dict[str, dict[str, bool]] = {}
+    for value in values:
+        name, equals, wanted = value.partition("=")
+        if not equals:
+            raise ClientError(
+                f'invalid argument "{value}" for "-f, --filter" flag: bad format of filter (expected name=value)'
+            )
+        chosen.setdefault(name.strip().lower(), {})[wanted.strip()] = True
+    return encode(chosen) if chosen else ""
