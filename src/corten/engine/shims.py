@@ -71,6 +71,11 @@ class Shim:
     async def open(self, listener: Listener) -> dict[str, Any]:
         """Connect, or launch and connect; returns the shim's ``hello`` answer (its containers and execs)."""
         self._listener = listener
+        hello = await self._connect()
+        self._ready.set()
+        return hello
+
+    async def _connect(self) -> dict[str, Any]:
         try:
             sock = await asyncio.to_thread(connect, self._exec_root)
         except OSError:
@@ -81,7 +86,6 @@ class Shim:
         self._fd = self._connection.fileno()
         asyncio.get_running_loop().add_reader(self._fd, self._readable)
         answer, _ = await self._ask("hello", {"version": VERSION})
-        self._ready.set()
         return answer
 
     async def request(self, name: str, fields: dict[str, Any], fds: Sequence[int] = ()) -> Answer:
@@ -109,7 +113,9 @@ class Shim:
             subject = (str(state.get("id", "")), str(state.get("exec_id") or ""))
             handles = held.get(subject, {})
             try:
-                await self.request("adopt", {"state": state, "roles": list(handles)}, list(handles.values()))
+                await self._ask("adopt", {"state": state, "roles": list(handles)}, list(handles.values()))
+            except Unavailable:
+                raise  # this shim is lost too: the next one adopts
             except CortenError as exc:
                 logger.error("the new shim cannot supervise %s: %s", subject, exc)
             else:
@@ -217,11 +223,16 @@ class Shim:
         hello: dict[str, Any] | None = None
         while hello is None:
             try:
-                hello = await self.open(listener)
+                hello = await self._connect()
             except (OSError, CortenError) as exc:
                 logger.error("no shim can be started: %s", exc)
                 await asyncio.sleep(_RELAUNCH_PAUSE)
-        await listener.revived(hello)
+        try:
+            await listener.revived(hello)
+        except Unavailable as exc:
+            logger.warning("the new shim was lost as well: %s", exc)
+            return
+        self._ready.set()
 
 
 def _close_all(fds: Sequence[int]) -> None:
