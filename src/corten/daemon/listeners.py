@@ -40,19 +40,26 @@ def open_all(hosts: Sequence[str], *, group: str | None, tls: Tls | None) -> lis
     """
     context = tls_context(tls) if tls is not None else None
     found: list[Listener] = []
-    for host in hosts:
-        scheme, separator, address = host.partition("://")
-        if not separator:
-            scheme, address = "tcp", host
-        if scheme == "unix":
-            found.append(_unix(address, group))
-        elif scheme == "tcp":
-            found.append(_tcp(address, context))
-        elif scheme == "fd":
-            found.extend(_passed(address))
-        else:
-            raise InvalidArgument(f"invalid bind address ({host}): use unix://, tcp:// or fd://")
+    try:
+        for host in hosts:
+            found += _open(host, group, context)
+    except BaseException:
+        close_all(found)
+        raise
     return found
+
+
+def _open(host: str, group: str | None, context: ssl.SSLContext | None) -> list[Listener]:
+    scheme, separator, address = host.partition("://")
+    if not separator:
+        scheme, address = "tcp", host
+    if scheme == "unix":
+        return [_unix(address, group)]
+    if scheme == "tcp":
+        return [_tcp(address, context)]
+    if scheme == "fd":
+        return _passed(address)
+    raise InvalidArgument(f"invalid bind address ({host}): use unix://, tcp:// or fd://")
 
 
 def close_all(listeners: Sequence[Listener]) -> None:
@@ -71,6 +78,7 @@ def _unix(path: str, group: str | None) -> Listener:
         raise InvalidArgument(f"invalid bind address (unix://{path}): the path must be absolute")
     if len(os.fsencode(path)) > 107:
         raise InvalidArgument(f"invalid bind address (unix://{path}): longer than 107 bytes, see unix(7)")
+    owner = _group_id(group)
     os.makedirs(os.path.dirname(path), 0o711, exist_ok=True)
     _remove_stale(path)
     sock = socket.socket(socket.AF_UNIX)
@@ -82,7 +90,7 @@ def _unix(path: str, group: str | None) -> Listener:
         raise Unavailable(f"can't create unix socket {path}: {exc.strerror}") from exc
     finally:
         os.umask(previous)
-    os.chown(path, 0, _group_id(group))
+    os.chown(path, 0, owner)
     os.chmod(path, 0o660)
     sock.listen(1024)
     return Listener(sock, None, path)

@@ -27,7 +27,7 @@ from corten.errors import CortenError
 from corten.server.identity import version
 from corten.server.service import ApiServer
 
-_log: Final = logging.getLogger(__name__)
+_log: Final = logging.getLogger("corten.daemon.main")
 
 #: What SIGHUP can change: values of the daemon, not of the engine's services.
 _RELOADABLE: Final = frozenset({"log_level", "debug"})

@@ -52,7 +52,7 @@ def report(error: BaseException, what: str) -> None:
     """Log what is a defect or the engine's own trouble; a client's mistake is its own business."""
     if not isinstance(error, CortenError):
         _log.error("%s: %s", what, message_of(error), exc_info=error)
-    elif status_of(error) >= 500:
+    elif status_of(error) == 500:
         _log.warning("%s: %s", what, message_of(error))
     else:
         _log.debug("%s: %s", what, message_of(error))
