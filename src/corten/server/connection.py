@@ -13,6 +13,7 @@ A request's way:
 """
 
 import asyncio
+import os
 import select
 import socket
 from collections.abc import Awaitable, Callable
@@ -21,7 +22,6 @@ from typing import Final
 from corten.server import errors, framing
 from corten.server.body import ClientGoneError, RequestBody
 from corten.server.exchange import Exchange
-from corten.server.handover import detach_socket, detach_tls
 from corten.server.head import END, MAX_HEAD, Head, HeadError, parse
 
 Application = Callable[[Exchange], Awaitable[None]]
@@ -320,6 +320,7 @@ class Connection(asyncio.Protocol):
         transport.write(head)
         await self.drain()
         self._registry.discard(self)
-        if transport.get_extra_info("ssl_object") is not None:
-            return await detach_tls(transport), early
-        return detach_socket(transport), early
+        # A selector transport closes its socket without shutdown(2): a duplicate keeps the connection whole.
+        descriptor = os.dup(transport.get_extra_info("socket").fileno())
+        transport.abort()
+        return descriptor, early

@@ -6,6 +6,8 @@ Owns the set of live connections. Refuses to know where a socket came from: the 
 import asyncio
 import socket
 import ssl
+from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from corten.engine.engine import Engine
@@ -13,6 +15,7 @@ from corten.server.application import Application
 from corten.server.connection import Connection
 from corten.server.router import Router
 from corten.server.routes import ROUTES
+from corten.server.tls import TlsFront
 
 BACKLOG: Final = 1024
 
@@ -28,10 +31,13 @@ class ApiServer:
     async def listen(self, sock: socket.socket, *, tls: ssl.SSLContext | None = None) -> None:
         """Accept connections on ``sock``, bound and (perhaps) listening already; it is the server's from now on."""
         loop = asyncio.get_running_loop()
+        factory: Callable[[], asyncio.BaseProtocol] = self._connection
+        if tls is not None:
+            factory = partial(TlsFront, tls, self._connection)
         if sock.family == socket.AF_UNIX:
-            server = await loop.create_unix_server(self._connection, sock=sock, ssl=tls, backlog=BACKLOG)
+            server = await loop.create_unix_server(factory, sock=sock, backlog=BACKLOG)
         else:
-            server = await loop.create_server(self._connection, sock=sock, ssl=tls, backlog=BACKLOG)
+            server = await loop.create_server(factory, sock=sock, backlog=BACKLOG)
         self._servers.append(server)
 
     def _connection(self) -> Connection:
