@@ -30,11 +30,8 @@ def roots(*, data: object, execution: object, host: object) -> list[str]:
 def test_a_second_engine_is_refused_and_the_first_not_disturbed(bare_engine, tmp_path):
     other = tmp_path / "other"
     for flags, text in (
-        ([*roots(bare_engine, data=bare_engine.data_root, execution=other, host=other / "s")], "another engine uses"),
-        (
-            [*roots(bare_engine, data=other, execution=tmp_path / "e", host=bare_engine.socket)],
-            "an engine answers on it",
-        ),
+        (roots(data=bare_engine.data_root, execution=other, host=other / "s"), "another engine uses"),
+        (roots(data=other, execution=tmp_path / "e", host=bare_engine.socket), "an engine answers on it"),
     ):
         answer = cortend(*flags)
         assert answer.returncode == 1

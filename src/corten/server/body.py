@@ -25,9 +25,7 @@ class RequestBody:
 
     __slots__ = ("_decoder", "_discarding", "_error", "_on_first_read", "_on_room", "_pieces", "_size", "_waiter")
 
-    def __init__(
-        self, decoder: BodyDecoder, *, on_room: Callable[[], None], on_first_read: Callable[[], None] | None
-    ) -> None:
+    def __init__(self, decoder: BodyDecoder, *, on_room: Callable[[], None]) -> None:
         self._decoder = decoder
         self._pieces: deque[bytes] = deque()
         self._size = 0
@@ -35,7 +33,11 @@ class RequestBody:
         self._error: Exception | None = None
         self._discarding = False
         self._on_room = on_room
-        self._on_first_read = None if decoder.done else on_first_read
+        self._on_first_read: Callable[[], None] | None = None
+
+    def announce(self, on_first_read: Callable[[], None]) -> None:
+        """Have ``on_first_read`` called when somebody wants this body."""
+        self._on_first_read = on_first_read
 
     @property
     def complete(self) -> bool:

@@ -23,6 +23,7 @@ from corten.server import errors, framing
 from corten.server.body import ClientGoneError, RequestBody
 from corten.server.exchange import Exchange
 from corten.server.head import END, MAX_HEAD, Head, HeadError, parse
+from corten.server.outlet import Deadline, Outlet
 
 Application = Callable[[Exchange], Awaitable[None]]
 
@@ -33,35 +34,35 @@ MAX_DROPPED: Final = 1 << 18
 #: Seconds for a head once its first byte came, and for a refused body to end before the connection is cut.
 HEAD_SECONDS: Final = 60.0
 LINGER_SECONDS: Final = 2.0
-WRITE_BUFFER: Final = 1 << 18
 
 
 class Connection(asyncio.Protocol):
     """See the module; ``registry`` holds every live connection for an orderly end of the server."""
 
+    _transport: asyncio.Transport
+    _outlet: Outlet
+
     def __init__(self, application: Application, registry: "set[Connection]") -> None:
         self._application = application
         self._registry = registry
-        self._transport: asyncio.Transport | None = None
         self._buffer = b""
         self._exchange: Exchange | None = None
         self._task: asyncio.Task[None] | None = None
-        self._following = False
+        self._deadline = Deadline()
+        self._closed: asyncio.Future[None] | None = None
         self._budget = 0
+        self._following = False
         self._lingering = False
         self._eof = False
         self._lost = False
         self._stopping = False
-        self._closed: asyncio.Future[None] | None = None
-        self._writable: asyncio.Future[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
 
     # What asyncio calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
-        transport.set_write_buffer_limits(WRITE_BUFFER)
         self._transport = transport
+        self._outlet = Outlet(transport)
         self._registry.add(self)
 
     def data_received(self, data: bytes) -> None:
@@ -73,31 +74,30 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """The client sends no more; it may still listen, so the connection stays open while it is being answered."""
         self._eof = True
-        if self._exchange is None:
+        if self._exchange is None or self._task is None:
             return False
         self._exchange.body.fail(ClientGoneError("the client closed the connection in the middle of its request"))
-        if self._following and self._hung_up():
-            self._cancel()
+        if self._following and _hung_up(self._transport):
+            self._task.cancel()
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._lost = True
         self._registry.discard(self)
-        self._stop_timer()
-        self._resume(ClientGoneError("the client closed the connection"))
+        self._deadline.stop()
+        self._outlet.lose()
         if self._closed is not None and not self._closed.done():
             self._closed.set_result(None)
         if self._exchange is not None:
             self._exchange.body.fail(ClientGoneError("the client closed the connection"))
-            if self._following:
-                self._cancel()
+            if self._following and self._task is not None:
+                self._task.cancel()
 
     def pause_writing(self) -> None:
-        if self._writable is None:
-            self._writable = asyncio.get_running_loop().create_future()
+        self._outlet.pause()
 
     def resume_writing(self) -> None:
-        self._resume(None)
+        self._outlet.resume()
 
     # Reading.
 
@@ -125,45 +125,37 @@ class Connection(asyncio.Protocol):
         end = self._buffer.find(END)
         try:
             if end < 0 and len(self._buffer) < MAX_HEAD:
-                self._start_timer()
+                self._deadline.start(HEAD_SECONDS, self.abort)
                 return False
             if not 0 <= end < MAX_HEAD:
                 raise HeadError(431, f"the request head is larger than {MAX_HEAD} bytes")
             head = parse(self._buffer[: end + len(END)])
         except HeadError as exc:
-            self._refuse(exc)
+            self._outlet.write(_refusal(exc))
+            self._close(linger=True)
             return False
-        self._stop_timer()
+        self._deadline.stop()
         self._buffer = self._buffer[end + len(END) :]
         self._run(head)
         return True
 
     def _run(self, head: Head) -> None:
         """Step (2)."""
-        body = RequestBody(
-            framing.decoder(head.length),
-            on_room=self._throttle,
-            on_first_read=self._send_continue if head.expects_continue else None,
-        )
-        self._exchange = Exchange(head, body, self, self._follow)
+        body = RequestBody(framing.decoder(head.length), on_room=self._throttle)
+        self._exchange = Exchange(head, body, self._outlet, on_follow=self._follow, hand_over=self._hand_over)
         self._following = False
         self._task = asyncio.get_running_loop().create_task(self._answer(self._exchange))
 
     def _throttle(self) -> None:
         """Step (3)."""
-        transport = self._transport
-        if transport is None or transport.is_closing():
+        if self._transport.is_closing():
             return
         exchange = self._exchange
         ahead = len(self._buffer) if exchange is not None and exchange.body.complete else 0
         if (exchange is not None and exchange.body.full) or ahead > MAX_AHEAD:
-            transport.pause_reading()
+            self._transport.pause_reading()
         else:
-            transport.resume_reading()
-
-    def _send_continue(self) -> None:
-        if self._exchange is not None and not self._exchange.started:
-            self.write(framing.CONTINUE)
+            self._transport.resume_reading()
 
     # Answering.
 
@@ -179,17 +171,20 @@ class Connection(asyncio.Protocol):
             self._finish(exchange)
 
     def _finish(self, exchange: Exchange) -> None:
-        """Step (4)."""
+        """Step (4), and (5) when nothing is left to drop."""
         self._task = None
         if self._lost:
             return
         body = exchange.body
         if not exchange.ended or not exchange.keep_alive or self._stopping:
             self._close(linger=not body.complete)
-        elif body.complete:
-            self._next()
-        elif body.broken or exchange.head.expects_continue:
+        elif body.broken or (exchange.head.expects_continue and not body.complete):
             self._close(linger=True)
+        elif body.complete:
+            self._exchange = None
+            self._advance()
+            if self._eof and self._exchange is None:
+                self._close(linger=False)
         else:
             body.discard()
             self._budget = MAX_DROPPED
@@ -202,25 +197,14 @@ class Connection(asyncio.Protocol):
         elif body.broken or self._budget < 0:
             self._close(linger=True)
 
-    def _next(self) -> None:
-        """Step (5)."""
-        self._exchange = None
-        self._advance()
-        if self._eof and self._exchange is None:
-            self._close(linger=False)
-
-    def _refuse(self, error: HeadError) -> None:
-        payload = errors.document(str(error))
-        fields = [("Content-Type", "application/json"), ("Content-Length", str(len(payload))), ("Connection", "close")]
-        self.write(framing.response_head(error.status, fields) + payload)
-        self._close(linger=True)
+    # Ending.
 
     def _close(self, *, linger: bool) -> None:
         """End the connection; ``linger`` when input may be unread, which would reset the client before it has read."""
         transport = self._transport
         self._exchange = None
         self._buffer = b""
-        if transport is None or transport.is_closing():
+        if transport.is_closing():
             return
         if not linger or self._eof or not transport.can_write_eof():
             transport.close()
@@ -228,55 +212,13 @@ class Connection(asyncio.Protocol):
         self._lingering = True
         transport.write_eof()
         transport.resume_reading()
-        self._stop_timer()
-        self._timer = asyncio.get_running_loop().call_later(LINGER_SECONDS, transport.close)
-
-    # Writing.
-
-    def write(self, data: bytes) -> None:
-        """Send, or queue for sending."""
-        if self._transport is not None and not self._lost:
-            self._transport.write(data)
-
-    async def drain(self) -> None:
-        """Wait while too much is queued.
-
-        Raises:
-            ClientGoneError: the connection is lost.
-        """
-        if self._writable is not None:
-            await self._writable
-        if self._lost:
-            raise ClientGoneError("the client closed the connection")
-
-    def _resume(self, error: Exception | None) -> None:
-        waiting, self._writable = self._writable, None
-        if waiting is not None and not waiting.done():
-            if error is None:
-                waiting.set_result(None)
-            else:
-                waiting.set_exception(error)
-                waiting.exception()
-
-    # Ending.
+        self._deadline.stop()
+        self._deadline.start(LINGER_SECONDS, transport.close)
 
     def _follow(self) -> None:
         self._following = True
-        if self._lost or (self._eof and self._hung_up()):
-            self._cancel()
-
-    def _cancel(self) -> None:
-        if self._task is not None:
+        if self._task is not None and (self._lost or (self._eof and _hung_up(self._transport))):
             self._task.cancel()
-
-    def _hung_up(self) -> bool:
-        """Whether a client that sent EOF is gone: only a unix socket tells it from a half-close (poll(2), POLLHUP)."""
-        sock = self._transport.get_extra_info("socket") if self._transport is not None else None
-        if sock is None or sock.family != socket.AF_UNIX:
-            return True
-        poller = select.poll()
-        poller.register(sock.fileno(), 0)
-        return any(events & (select.POLLHUP | select.POLLERR) for _, events in poller.poll(0))
 
     def stop(self) -> "asyncio.Future[None]":
         """The server ends: no further request; one that follows its client is cancelled, others finish.
@@ -287,40 +229,44 @@ class Connection(asyncio.Protocol):
         self._closed = asyncio.get_running_loop().create_future()
         if self._exchange is None:
             self._close(linger=False)
-        elif self._following:
-            self._cancel()
+        elif self._following and self._task is not None:
+            self._task.cancel()
         return self._closed
 
     def abort(self) -> None:
         """End it now."""
-        if self._transport is not None:
-            self._transport.abort()
+        self._transport.abort()
 
-    def _start_timer(self) -> None:
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(HEAD_SECONDS, self.abort)
-
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    async def hand_over(self, head: bytes) -> tuple[int, bytes]:
+    async def _hand_over(self, head: bytes) -> tuple[int, bytes]:
         """Send ``head`` and give the descriptor away with the bytes read beyond the request.
 
         Raises:
             ClientGoneError: the client left before.
         """
         transport = self._transport
-        if transport is None or self._lost or transport.is_closing():
+        if self._lost or transport.is_closing():
             raise ClientGoneError("the client closed the connection")
         transport.pause_reading()
         early, self._buffer = self._buffer, b""
-        transport.set_write_buffer_limits(0)
-        transport.write(head)
-        await self.drain()
+        await self._outlet.flush(head)
         self._registry.discard(self)
         # A selector transport closes its socket without shutdown(2): a duplicate keeps the connection whole.
         descriptor = os.dup(transport.get_extra_info("socket").fileno())
         transport.abort()
         return descriptor, early
+
+
+def _hung_up(transport: asyncio.Transport) -> bool:
+    """Whether a client that sent EOF is gone: only a unix socket tells it from a half-close (poll(2), POLLHUP)."""
+    sock = transport.get_extra_info("socket")
+    if sock is None or sock.family != socket.AF_UNIX:
+        return True
+    poller = select.poll()
+    poller.register(sock.fileno(), 0)
+    return any(events & (select.POLLHUP | select.POLLERR) for _, events in poller.poll(0))
+
+
+def _refusal(error: HeadError) -> bytes:
+    payload = errors.document(str(error))
+    fields = [("Content-Type", "application/json"), ("Content-Length", str(len(payload))), ("Connection", "close")]
+    return framing.response_head(error.status, fields) + payload

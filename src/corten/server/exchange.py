@@ -4,43 +4,45 @@ Owns the order of a response (head, pieces, end) and which framing a client gets
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
-from typing import Final, Protocol
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Final
 
 from corten.server import framing
 from corten.server.body import ClientGoneError, RequestBody
 from corten.server.head import Head
+from corten.server.outlet import Outlet
 
 Headers = Iterable[tuple[str, str]]
 
 _BODILESS: Final = frozenset({204, 304})
 
 
-class Wire(Protocol):
-    """What an exchange needs of its connection."""
-
-    def write(self, data: bytes) -> None: ...
-
-    async def drain(self) -> None: ...
-
-    async def hand_over(self, head: bytes) -> tuple[int, bytes]: ...
+#: Sends a response head and gives the connection away: its descriptor, and the bytes that came early.
+HandOver = Callable[[bytes], Awaitable[tuple[int, bytes]]]
 
 
 class Exchange:
     """Answered exactly once: by :meth:`reply`, by :meth:`begin` .. :meth:`end`, or by handing the connection over."""
 
-    __slots__ = ("_chunked", "_muted", "_on_follow", "_wire", "body", "ended", "head", "keep_alive", "started")
+    __slots__ = (
+        "_chunked", "_hand_over", "_muted", "_on_follow", "_outlet", "body", "ended", "head", "keep_alive", "started",
+    )  # fmt: skip
 
-    def __init__(self, head: Head, body: RequestBody, wire: Wire, on_follow: Callable[[], None]) -> None:
+    def __init__(
+        self, head: Head, body: RequestBody, outlet: Outlet, *, on_follow: Callable[[], None], hand_over: HandOver
+    ) -> None:
         self.head = head
         self.body = body
         self.keep_alive = head.keep_alive
         self.started = False
         self.ended = False
-        self._wire = wire
+        self._outlet = outlet
         self._chunked = False
         self._muted = head.method == "HEAD"
         self._on_follow = on_follow
+        self._hand_over = hand_over
+        if head.expects_continue and not body.complete:
+            body.announce(self._ask_for_body)
 
     def follow_client(self) -> None:
         """From now on the handler is cancelled when the client goes away; without this it runs to its end."""
@@ -53,8 +55,8 @@ class Exchange:
             fields.append(("Content-Length", str(len(payload))))
         head = framing.response_head(status, fields)
         self.started = self.ended = True
-        self._wire.write(head if self._muted or status in _BODILESS else head + payload)
-        await self._wire.drain()
+        self._outlet.write(head if self._muted or status in _BODILESS else head + payload)
+        await self._outlet.drain()
 
     def begin(self, status: int, headers: Headers) -> None:
         """Send the head now; pieces follow."""
@@ -65,7 +67,7 @@ class Exchange:
         if self._chunked:
             fields.append(("Transfer-Encoding", "chunked"))
         self.started = True
-        self._wire.write(framing.response_head(status, fields))
+        self._outlet.write(framing.response_head(status, fields))
 
     async def write(self, payload: bytes) -> None:
         """One piece, sent at once; waits while the client is slow.
@@ -74,14 +76,14 @@ class Exchange:
             ClientGoneError: there is nobody to send it to.
         """
         if payload and not self._muted:
-            self._wire.write(framing.chunk(payload) if self._chunked else payload)
-        await self._wire.drain()
+            self._outlet.write(framing.chunk(payload) if self._chunked else payload)
+        await self._outlet.drain()
 
     def end(self) -> None:
         """The response is whole."""
         self.ended = True
         if self._chunked and not self._muted:
-            self._wire.write(framing.LAST_CHUNK)
+            self._outlet.write(framing.LAST_CHUNK)
 
     def abandon(self) -> None:
         """The response cannot be completed: the client must see it cut off."""
@@ -101,7 +103,11 @@ class Exchange:
         if not self.body.complete:
             raise ClientGoneError("the request's body never ended")
         self.started = self.ended = True
-        return await self._wire.hand_over(head)
+        return await self._hand_over(head)
+
+    def _ask_for_body(self) -> None:
+        if not self.started:
+            self._outlet.write(framing.CONTINUE)
 
     def _connection_field(self) -> Headers:
         if not self.keep_alive:

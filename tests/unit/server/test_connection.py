@@ -110,6 +110,14 @@ async def test_a_small_unread_body_is_dropped_for_the_next_request():
         assert (await peer.until(b"no")).count(b"HTTP/1.1 200") == 1
 
 
+async def test_a_client_that_ends_while_its_unread_body_is_dropped_is_let_go():
+    async with connected(silent) as peer:
+        await peer.send(b"POST /a HTTP/1.1\r\nContent-Length: 1000\r\n\r\n")
+        await peer.until(b"no")
+        peer.half_close()
+        assert await peer.rest() == b""
+
+
 async def test_a_large_unread_body_ends_the_connection_after_its_answer():
     async with connected(silent) as peer:
         await peer.send(b"POST /a HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % (MAX_DROPPED * 4))

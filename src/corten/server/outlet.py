@@ -1,0 +1,84 @@
+"""The sending side of a connection: back-pressure, and knowing that nobody listens any more."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from corten.server.body import ClientGoneError
+
+#: Bytes queued for a slow client before its handler waits.
+WRITE_BUFFER: Final = 1 << 18
+
+
+class Outlet:
+    """Writes to a transport; asyncio's protocol callbacks steer it."""
+
+    __slots__ = ("_lost", "_transport", "_writable")
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        transport.set_write_buffer_limits(WRITE_BUFFER)
+        self._transport = transport
+        self._writable: asyncio.Future[None] | None = None
+        self._lost = False
+
+    def write(self, data: bytes) -> None:
+        """Send, or queue for sending."""
+        if not self._lost:
+            self._transport.write(data)
+
+    async def drain(self) -> None:
+        """Wait while too much is queued.
+
+        Raises:
+            ClientGoneError: the connection is lost.
+        """
+        if self._writable is not None:
+            await self._writable
+        if self._lost:
+            raise ClientGoneError("the client closed the connection")
+
+    async def flush(self, data: bytes) -> None:
+        """Send ``data`` and wait until the kernel has every byte.
+
+        Raises:
+            ClientGoneError: the connection is lost.
+        """
+        self._transport.set_write_buffer_limits(0)
+        self._transport.write(data)
+        await self.drain()
+
+    def pause(self) -> None:
+        """The queue is full."""
+        if self._writable is None:
+            self._writable = asyncio.get_running_loop().create_future()
+
+    def resume(self) -> None:
+        """There is room again."""
+        waiting, self._writable = self._writable, None
+        if waiting is not None and not waiting.done():
+            waiting.set_result(None)
+
+    def lose(self) -> None:
+        """Nobody listens: whoever waits is told by :meth:`drain`."""
+        self._lost = True
+        self.resume()
+
+
+class Deadline:
+    """A timer that is started at most once at a time."""
+
+    __slots__ = ("_handle",)
+
+    def __init__(self) -> None:
+        self._handle: asyncio.TimerHandle | None = None
+
+    def start(self, seconds: float, action: Callable[[], None]) -> None:
+        """Call ``action`` in ``seconds``, unless it runs already."""
+        if self._handle is None:
+            self._handle = asyncio.get_running_loop().call_later(seconds, action)
+
+    def stop(self) -> None:
+        """Never mind."""
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
