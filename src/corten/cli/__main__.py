@@ -1,5 +1,6 @@
-"""``python -m corten.cli``: the same as ``corten``."""
+"""``python -m corten.cli`` is ``corten``."""
 
 from corten.cli.main import entry
 
-entry()
+if __name__ == "__main__":
+    entry()

@@ -1,231 +1,217 @@
-"""Flags as data, and the one parser for them: the semantics of Go's pflag, which Docker's command line has.
+"""Command line words into option values, from flag tables that are data; pure.
 
-Owns how words become values. Refuses to know what a value means: commands turn values into requests.
-
-A boolean may be written ``-d``, ``--detach``, ``--detach=false``; short flags combine (``-it``), the last may carry
-its value (``-p80:80``, ``-p=80``); ``--`` ends flags. Where a command line is not *interspersed* the first word that is
-no flag ends them too: what follows belongs to the container's program.
+Rules are those of the flag package the docker CLI uses (GNU style): ``--name value``, ``--name=value``, ``-n value``,
+``-nvalue``, ``-n=value``, combined shorts, booleans that take a value only after ``=``, ``--`` ends the options, and a
+command that passes its arguments to a program stops at the first argument. Texts of errors are those a docker user knows.
 """
 
 from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from typing import Final
+    from collections.abc import Callable, Sequence
 
-    Value = bool | int | float | str | list[str] | None
-    Values = dict[str, Value]
-
-BOOL: Final = "bool"
-STRING: Final = "string"
-INT: Final = "int"
-FLOAT: Final = "float"
-LIST: Final = "list"  #: may be repeated; each occurrence is one item
-CSV: Final = "csv"  #: may be repeated; each occurrence is split at commas
-
-INITIAL: Final[dict[str, Value]] = {BOOL: False, STRING: "", INT: 0, FLOAT: 0.0}
-
-TRUE: Final = frozenset(("1", "t", "T", "true", "TRUE", "True"))
-FALSE: Final = frozenset(("0", "f", "F", "false", "FALSE", "False"))
+TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
+FALSE = frozenset({"0", "f", "F", "false", "FALSE", "False"})
+INT_BITS = {"int": 64, "int64": 64, "uint16": 16, "uint": 64}
+#: Kinds whose values add up, in the order they were given.
+REPEATED = frozenset({"list", "strings", "map", "filter", "mount", "ulimit", "network", "gpu-request"})
 
 
 class UsageError(Exception):
-    """The words do not fit the command's flags; the text is pflag's."""
+    """The command line is wrong; shown with the command's usage line."""
 
 
 class Flag:
-    """One flag. ``shown`` is the type's name in help; a flag without help text is hidden."""
+    """One option. ``kind`` is the word help prints; ``default`` is the value when it is absent.
 
-    __slots__ = ("default", "kind", "name", "short", "shown", "text")
+    ``check`` refuses one value (raises ValueError with the reason) or returns what is kept of it.
+    """
+
+    __slots__ = ("check", "default", "default_text", "hidden", "kind", "long", "short", "text")
 
     def __init__(
-        self, name: str, short: str = "", kind: str = STRING, text: str = "", default: Value = None, shown: str = ""
-    ) -> None:
-        self.name = name
+        self, long: str, short: str, kind: str, text: str, default: object = None, *,
+        shown: str = "", hidden: bool = False, check: Callable[[str], object] | None = None,
+    ) -> None:  # fmt: skip
+        self.long = long
         self.short = short
         self.kind = kind
         self.text = text
+        self.hidden = hidden
+        self.check = check
+        self.default_text = shown
+        if default is None and kind == "bool":
+            default = False
+        elif default is None and kind in INT_BITS:
+            default = 0
+        elif default is None and kind not in REPEATED:
+            default = ""
         self.default = default
-        self.shown = shown or {BOOL: "", LIST: "list", CSV: "strings", INT: "int", FLOAT: "float"}.get(kind, "string")
 
-    def initial(self) -> Value:
-        """The value of a flag that was not given."""
-        if self.kind in (LIST, CSV):
-            return []
-        if self.default is not None:
-            return self.default
-        return INITIAL[self.kind]
+    @property
+    def label(self) -> str:
+        """How messages name it: ``-m, --memory`` or ``--name``."""
+        return f"-{self.short}, --{self.long}" if self.short else f"--{self.long}"
 
+    def convert(self, value: str) -> object:
+        """One word as a value.
 
-HELP: Final = Flag("help", "", BOOL, "")
-
-
-class Command:
-    """What a verb accepts: ``low`` and ``high`` bound its arguments (``high`` -1: any number)."""
-
-    __slots__ = ("flags", "high", "interspersed", "low", "short", "usage")
-
-    def __init__(
-        self,
-        usage: str,
-        short: str,
-        flags: Sequence[Flag] = (),
-        *,
-        low: int = 0,
-        high: int = -1,
-        interspersed: bool = True,
-    ) -> None:
-        self.usage = usage
-        self.short = short
-        self.flags = flags
-        self.low = low
-        self.high = high
-        self.interspersed = interspersed
-
-    def parse(self, words: Sequence[str]) -> tuple[Values, list[str], frozenset[str]]:
-        """Values by flag name, the arguments, and the names that were given; raises UsageError."""
-        return parse((*self.flags, HELP), words, interspersed=self.interspersed)
-
-    def check(self, arguments: Sequence[str], path: str) -> None:
-        """Refuse a wrong number of arguments with Docker's text; raises UsageError."""
-        count = len(arguments)
-        if self.low <= count and (self.high < 0 or count <= self.high):
-            return
-        raise UsageError(f"'{path}' {_wanted(self.low, self.high)}")
-
-    def help(self, path: str) -> str:
-        """The text of ``--help``, laid out as Docker's."""
-        lines = [f"Usage:  {self.usage}", "", self.short]
-        shown = sorted((flag for flag in self.flags if flag.text), key=lambda flag: flag.name)
-        if shown:
-            lines += ["", "Options:", *_flag_lines(shown)]
-        return "\n".join(lines)
+        Raises:
+            UsageError: it is none.
+        """
+        try:
+            if self.kind == "bool":
+                return parse_bool(value)
+            if self.kind in INT_BITS:
+                return parse_int(value, self.kind)
+            return self.check(value) if self.check is not None else value
+        except ValueError as error:
+            raise UsageError(f'invalid argument "{value}" for "{self.label}" flag: {error}') from None
 
 
-def parse(
-    flags: Iterable[Flag], words: Sequence[str], *, interspersed: bool
-) -> tuple[Values, list[str], frozenset[str]]:
-    """See :meth:`Command.parse`."""
-    long = {flag.name: flag for flag in flags}
-    short = {flag.short: flag for flag in long.values() if flag.short}
-    values: Values = {flag.name: flag.initial() for flag in long.values()}
-    given: set[str] = set()
+class Options:
+    """What was given: attribute access by flag name (dashes as underscores), and ``changed`` for what was set at all."""
+
+    def __init__(self, flags: Sequence[Flag]) -> None:
+        self.changed: set[str] = set()
+        self._values: dict[str, object] = {
+            flag.long: [] if flag.kind in REPEATED and flag.default is None else flag.default for flag in flags
+        }
+
+    def set(self, flag: Flag, value: object) -> None:
+        """Take one converted value."""
+        self.changed.add(flag.long)
+        if flag.kind in REPEATED:
+            kept = self._values[flag.long]
+            assert isinstance(kept, list)
+            kept.append(value)
+        else:
+            self._values[flag.long] = value
+
+    def flag(self, name: str) -> bool:
+        """A boolean."""
+        return self._values[name] is True
+
+    def text(self, name: str) -> str:
+        """A string."""
+        value = self._values[name]
+        return value if isinstance(value, str) else ""
+
+    def number(self, name: str) -> int:
+        """An integer (bytes and durations too)."""
+        value = self._values[name]
+        return value if isinstance(value, int) else 0
+
+    def texts(self, name: str) -> list[str]:
+        """A repeated string."""
+        value = self._values[name]
+        return [str(item) for item in value] if isinstance(value, list) else []
+
+    def items(self, name: str) -> list[object]:
+        """A repeated value of another kind."""
+        value = self._values[name]
+        return list(value) if isinstance(value, list) else []
+
+
+def parse_bool(value: str) -> bool:
+    """Go's ``strconv.ParseBool``."""
+    if value in TRUE:
+        return True
+    if value in FALSE:
+        return False
+    raise ValueError(f'strconv.ParseBool: parsing "{value}": invalid syntax')
+
+
+def parse_int(value: str, kind: str = "int") -> int:
+    """Go's ``strconv.ParseInt`` with base 0 (0x, 0o, 0b and underscores are understood)."""
+    function = "ParseUint" if kind.startswith("u") else "ParseInt"
+    failure = f'strconv.{function}: parsing "{value}": '
+    try:
+        digits = value.lstrip("+-")
+        octal = len(digits) > 1 and digits[0] == "0" and digits[1].isdigit()
+        number = int(value, 8) if octal else int(value, 0)
+    except ValueError:
+        raise ValueError(f"{failure}invalid syntax") from None
+    if value != value.strip() or (function == "ParseUint" and value[:1] in "+-"):
+        raise ValueError(f"{failure}invalid syntax")
+    bits = INT_BITS[kind]
+    low, high = (0, (1 << bits) - 1) if function == "ParseUint" else (-(1 << (bits - 1)), (1 << (bits - 1)) - 1)
+    if not low <= number <= high:
+        raise ValueError(f"{failure}value out of range")
+    return number
+
+
+class HelpRequested(Exception):
+    """``--help`` (or ``-h`` where that is no option of the command) was given."""
+
+
+def parse(flags: Sequence[Flag], words: Sequence[str], *, interspersed: bool = True) -> tuple[Options, list[str]]:
+    """Options and arguments of ``words``.
+
+    Raises:
+        UsageError: with the text that a docker user knows.
+        HelpRequested: the command's help is wanted.
+    """
+    options = Options(flags)
     arguments: list[str] = []
+    by_long = {flag.long: flag for flag in flags}
+    by_short = {flag.short: flag for flag in flags if flag.short}
     rest = list(words)
     while rest:
         word = rest.pop(0)
-        if word == "--":
-            arguments += rest
-            break
-        if word == "-" or not word.startswith("-"):
+        if len(word) < 2 or word[0] != "-":
             arguments.append(word)
             if not interspersed:
-                arguments += rest
                 break
-        elif word.startswith("--"):
-            _long(word, rest, long, values, given)
+        elif word == "--":
+            break
+        elif word[1] == "-":
+            _parse_long(by_long, options, word, rest)
         else:
-            _short(word, rest, short, values, given)
-    return values, arguments, frozenset(given)
+            _parse_shorts(by_short, options, word, rest)
+    return options, arguments + rest
 
 
-def _long(word: str, rest: list[str], long: dict[str, Flag], values: Values, given: set[str]) -> None:
-    name, equals, text = word[2:].partition("=")
-    flag = long.get(name)
+def _parse_long(by_long: dict[str, Flag], options: Options, word: str, rest: list[str]) -> None:
+    name, separator, value = word[2:].partition("=")
+    if not name or name[0] == "-":
+        raise UsageError(f"bad flag syntax: {word}")
+    flag = by_long.get(name)
     if flag is None:
+        if name == "help":
+            raise HelpRequested
         raise UsageError(f"unknown flag: --{name}")
-    if not equals:
-        if flag.kind == BOOL:
-            text = "true"
-        elif rest:
-            text = rest.pop(0)
-        else:
-            raise UsageError(f"flag needs an argument: --{name}")
-    _store(flag, text, f"--{name}", values, given)
+    if separator:
+        options.set(flag, flag.convert(value))
+    elif flag.kind == "bool":
+        options.set(flag, True)
+    elif rest:
+        options.set(flag, flag.convert(rest.pop(0)))
+    else:
+        raise UsageError(f"flag needs an argument: {word}")
 
 
-def _short(word: str, rest: list[str], short: dict[str, Flag], values: Values, given: set[str]) -> None:
+def _parse_shorts(by_short: dict[str, Flag], options: Options, word: str, rest: list[str]) -> None:
     letters = word[1:]
     while letters:
-        letter, letters = letters[0], letters[1:]
-        flag = short.get(letter)
+        flag = by_short.get(letters[0])
         if flag is None:
-            raise UsageError(f"unknown shorthand flag: '{letter}' in -{letter}{letters}")
-        if letters.startswith("="):
-            text, letters = letters[1:], ""
-        elif flag.kind == BOOL:
-            text = "true"
-        elif letters:
-            text, letters = letters, ""
+            if letters[0] == "h":
+                raise HelpRequested
+            raise UsageError(f"unknown shorthand flag: '{letters[0]}' in -{letters}")
+        after = letters[1:]
+        if len(after) > 1 and after[0] == "=":
+            options.set(flag, flag.convert(after[1:]))
+            return
+        if flag.kind == "bool":
+            options.set(flag, True)
+            letters = after
+        elif after:
+            options.set(flag, flag.convert(after))
+            return
         elif rest:
-            text = rest.pop(0)
+            options.set(flag, flag.convert(rest.pop(0)))
+            return
         else:
-            raise UsageError(f"flag needs an argument: '{letter}' in {word}")
-        _store(flag, text, f"-{letter}, --{flag.name}", values, given)
-
-
-def _store(flag: Flag, text: str, shown: str, values: Values, given: set[str]) -> None:
-    try:
-        value = _convert(flag.kind, text)
-    except ValueError as error:
-        raise UsageError(f'invalid argument "{text}" for "{shown}" flag: {error}') from None
-    if isinstance(value, list):
-        held = values[flag.name]
-        values[flag.name] = [*held, *value] if isinstance(held, list) else value
-    else:
-        values[flag.name] = value
-    given.add(flag.name)
-
-
-def _convert(kind: str, text: str) -> Value:
-    if kind == BOOL:
-        if text in TRUE:
-            return True
-        if text in FALSE:
-            return False
-        raise ValueError(f'strconv.ParseBool: parsing "{text}": invalid syntax')
-    if kind == INT:
-        try:
-            return int(text, 0)
-        except ValueError:
-            raise ValueError(f'strconv.ParseInt: parsing "{text}": invalid syntax') from None
-    if kind == FLOAT:
-        try:
-            return float(text)
-        except ValueError:
-            raise ValueError(f'strconv.ParseFloat: parsing "{text}": invalid syntax') from None
-    if kind == CSV:
-        return text.split(",") if text else []
-    return [text] if kind == LIST else text
-
-
-def _wanted(low: int, high: int) -> str:
-    def plural(count: int) -> str:
-        return f"{count} argument{'' if count == 1 else 's'}"
-
-    if high == 0:
-        return "accepts no arguments"
-    if low == high:
-        return f"requires {plural(low)}"
-    if high < 0:
-        return f"requires at least {plural(low)}"
-    if low == 0:
-        return f"requires at most {plural(high)}"
-    return f"requires at least {low} and at most {plural(high)}"
-
-
-def _flag_lines(flags: Sequence[Flag]) -> list[str]:
-    left = [
-        f"  {f'-{flag.short}, ' if flag.short else '    '}--{flag.name}{f' {flag.shown}' if flag.shown else ''}"
-        for flag in flags
-    ]
-    width = max(len(text) for text in left) + 3
-    lines = []
-    for text, flag in zip(left, flags, strict=True):
-        default = flag.default
-        ending = ""
-        if default and default is not True and f"(default {default}" not in flag.text:
-            ending = f' (default "{default}")' if flag.kind == STRING else f" (default {default})"
-        lines.append(f"{text:<{width}}{flag.text}{ending}")
-    return lines
+            raise UsageError(f"flag needs an argument: '{letters[0]}' in -{letters}")

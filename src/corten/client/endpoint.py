@@ -4,6 +4,8 @@ Grammar and defaults are those of the docker CLI (`-H`, ``DOCKER_HOST``): a bare
 path is a unix socket, port 2375 without and 2376 with TLS.
 """
 
+from __future__ import annotations
+
 from corten.client.errors import InvalidHost
 
 PLAIN_PORT = 2375
@@ -28,7 +30,7 @@ class Endpoint:
     __slots__ = ("base", "host", "path", "port", "text", "tls")
 
     def __init__(
-        self, text: str, *, path: str = "", host: str = "", port: int = 0, base: str = "", tls: "TlsFiles | None" = None
+        self, text: str, *, path: str = "", host: str = "", port: int = 0, base: str = "", tls: TlsFiles | None = None
     ) -> None:
         self.text = text
         self.path = path
@@ -45,7 +47,7 @@ class Endpoint:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-def parse(text: str, tls: "TlsFiles | None" = None) -> Endpoint:
+def parse(text: str, tls: TlsFiles | None = None) -> Endpoint:
     """The endpoint that ``text`` names.
 
     Raises:
@@ -67,7 +69,7 @@ def parse(text: str, tls: "TlsFiles | None" = None) -> Endpoint:
     raise InvalidHost(f"unable to parse docker host `{text}`: use unix:// or tcp://")
 
 
-def _tcp(text: str, rest: str, tls: "TlsFiles | None") -> Endpoint:
+def _tcp(text: str, rest: str, tls: TlsFiles | None) -> Endpoint:
     address, slash, base = rest.partition("/")
     default = TLS_PORT if tls else PLAIN_PORT
     if address.startswith("["):

@@ -1,5 +1,7 @@
 """What can go wrong between a client and an engine. Texts are what a user of Docker knows."""
 
+from __future__ import annotations
+
 from corten.errors import CortenError
 
 

@@ -4,6 +4,8 @@ Own code because ``http.client`` costs 40 ms of imports. Knows nothing of the En
 chunked before Content-Length, else until the peer closes; no body for HEAD, 1xx, 204 and 304.
 """
 
+from __future__ import annotations
+
 import _socket
 
 from corten.client.endpoint import Endpoint
@@ -19,7 +21,7 @@ SWITCHING_PROTOCOLS = 101
 NO_BODY = frozenset({204, 304})
 
 
-def connect(endpoint: Endpoint) -> "_socket.socket":
+def connect(endpoint: Endpoint) -> _socket.socket:
     """A connected stream socket (a TLS one looks the same).
 
     Raises:
@@ -43,7 +45,7 @@ def connect(endpoint: Endpoint) -> "_socket.socket":
         raise Unreachable(endpoint.text) from error
 
 
-def _connect_tcp(endpoint: Endpoint) -> "_socket.socket":
+def _connect_tcp(endpoint: Endpoint) -> _socket.socket:
     if endpoint.tls is not None:
         from corten.client.tls import connect_tls
 
@@ -68,7 +70,7 @@ class Response:
     __slots__ = ("_connection", "_left", "_mode", "headers", "reason", "status")
 
     def __init__(
-        self, connection: "Connection", status: int, reason: str, headers: "dict[str, str]", *, bodyless: bool
+        self, connection: Connection, status: int, reason: str, headers: dict[str, str], *, bodyless: bool
     ) -> None:
         self._connection = connection
         self.status = status
@@ -85,7 +87,7 @@ class Response:
         else:
             self._mode = "close"
 
-    def pieces(self) -> "Iterator[bytes]":
+    def pieces(self) -> Iterator[bytes]:
         """The body as it arrives."""
         if self._mode == "chunked":
             return self._chunked()
@@ -97,7 +99,7 @@ class Response:
         """The whole body."""
         return b"".join(self.pieces())
 
-    def lines(self) -> "Iterator[bytes]":
+    def lines(self) -> Iterator[bytes]:
         """The body cut at line feeds (JSON documents of a stream never hold one), empty lines left out."""
         rest = b""
         for piece in self.pieces():
@@ -108,13 +110,13 @@ class Response:
         if rest.strip():
             yield rest
 
-    def _counted(self) -> "Iterator[bytes]":
+    def _counted(self) -> Iterator[bytes]:
         while self._left:
             piece = self._connection.some(self._left)
             self._left -= len(piece)
             yield piece
 
-    def _chunked(self) -> "Iterator[bytes]":
+    def _chunked(self) -> Iterator[bytes]:
         while True:
             size = int(self._connection.line().partition(b";")[0], 16)
             if size == 0:
@@ -127,7 +129,7 @@ class Response:
                 yield piece
             self._connection.line()
 
-    def _until_close(self) -> "Iterator[bytes]":
+    def _until_close(self) -> Iterator[bytes]:
         while True:
             try:
                 yield self._connection.some(PIECE)
@@ -144,7 +146,7 @@ class Connection:
         self.socket = connect(endpoint)
         self._early = b""
 
-    def send(self, head: str, body: "bytes | Iterable[bytes] | None" = None) -> None:
+    def send(self, head: str, body: bytes | Iterable[bytes] | None = None) -> None:
         """Send a request whose ``head`` ends before the framing headers: Content-Length or chunked is added here.
 
         Raises:
@@ -181,7 +183,7 @@ class Connection:
             if status >= 200 or status == SWITCHING_PROTOCOLS:
                 return Response(self, status, reason, headers, bodyless=bodyless)
 
-    def take(self) -> "tuple[_socket.socket, bytes]":
+    def take(self) -> tuple[_socket.socket, bytes]:
         """The raw socket after an upgrade, and the bytes of the stream that came with the head."""
         early, self._early = self._early, b""
         return self.socket, early
@@ -204,7 +206,7 @@ class Connection:
             piece = self._early[:limit]
             self._early = self._early[limit:]
             return piece
-        return self._receive(limit if limit < PIECE else PIECE)
+        return self._receive(min(PIECE, limit))
 
     def _receive(self, limit: int) -> bytes:
         try:

@@ -1,10 +1,14 @@
-"""JSON text for processes that must start fast: the C scanner and encoder without the ``json`` package.
+"""JSON as the command line prints and sends it: UTF-8, Go's escapes, Go's indentation.
 
-``import json`` costs as much as everything else ``corten ps`` does, because its decoder imports ``re``. The C module
-behind it does not. Owns no document's meaning.
+Decoding is :func:`corten.api.document.decode`; both do without the ``json`` package, whose import of ``re`` costs as
+much as everything else ``corten ps`` does. Owns no document's meaning.
 """
 
-from _json import encode_basestring, make_encoder, make_scanner
+from __future__ import annotations
+
+from _json import encode_basestring, make_encoder
+
+from corten.api.document import decode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,59 +17,26 @@ if TYPE_CHECKING:
     #: A decoded JSON document: whatever it holds is checked where it is used.
     Document = Any
 
+__all__ = ["decode", "encode", "go_encode", "indent"]
+
 SPACE = " \t\r\n"
 #: What Go's encoding/json escapes beside what JSON demands (HTML safety), and the two line separators.
 GO_ESCAPES = (("<", "\\u003c"), (">", "\\u003e"), ("&", "\\u0026"), ("\u2028", "\\u2028"), ("\u2029", "\\u2029"))
-
-
-class _ScannerContext:
-    """The attributes ``_json.make_scanner`` reads (CPython Modules/_json.c, scanner_new)."""
-
-    strict = False
-    object_hook = None
-    object_pairs_hook = None
-    parse_float = float
-    parse_int = int
-    parse_constant = float
-    memo: "dict[str, str]" = {}
-
-
-_scan = make_scanner(_ScannerContext())
 
 
 def _unencodable(value: object) -> object:
     raise TypeError(f"a {type(value).__name__} has no JSON form")
 
 
-_encode = make_encoder(None, _unencodable, encode_basestring, None, ":", ",", False, False, False)
+_encode = make_encoder(None, _unencodable, encode_basestring, None, ":", ",", False, False, False)  # type: ignore[arg-type]
 
 
-def decode(text: "str | bytes") -> "Document":
-    """The one document in ``text``.
-
-    Raises:
-        ValueError: it is no JSON, or something follows it.
-    """
-    if not isinstance(text, str):
-        text = text.decode("utf-8", "replace")
-    start = 0
-    while start < len(text) and text[start] in SPACE:
-        start += 1
-    try:
-        value, end = _scan(text, start)
-    except StopIteration:
-        raise ValueError("not a JSON document") from None
-    if text[end:].strip(SPACE):
-        raise ValueError("more than one JSON document")
-    return value
-
-
-def encode(value: "Document") -> str:
+def encode(value: Document) -> str:
     """Compact text of a document, keys in their order."""
     return "".join(_encode(value, 0))
 
 
-def go_encode(value: "Document") -> str:
+def go_encode(value: Document) -> str:
     """Compact text as Go's ``json.Marshal`` gives it: ``<``, ``>`` and ``&`` are escaped."""
     text = encode(value)
     for character, escape in GO_ESCAPES:

@@ -1,5 +1,7 @@
 """TLS to an engine; imported only when the endpoint asks for it (``ssl`` and ``socket`` are slow to import)."""
 
+from __future__ import annotations
+
 import socket
 import ssl
 

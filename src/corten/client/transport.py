@@ -4,6 +4,8 @@ One idle connection is kept for the next call; a call that streams or hijacks ow
 arrive as :class:`ResponseError` with its text. Prints nothing and starts nothing.
 """
 
+from __future__ import annotations
+
 from corten.client import jsontext
 from corten.client.endpoint import Endpoint
 from corten.client.errors import ClientError, Disconnected, ResponseError
@@ -11,8 +13,7 @@ from corten.client.http import SWITCHING_PROTOCOLS, Connection, Response
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import _socket
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from corten.client.jsontext import Document
 
@@ -35,7 +36,7 @@ def quote(text: str, safe: str = "") -> str:
     )
 
 
-def query_string(query: "Query | None") -> str:
+def query_string(query: Query | None) -> str:
     """``?a=1&b=2``; empty values are left out, a sequence repeats its key."""
     pairs = []
     for key, value in (query or {}).items():
@@ -45,7 +46,7 @@ def query_string(query: "Query | None") -> str:
     return "?" + "&".join(pairs) if pairs else ""
 
 
-def version_key(version: str) -> "tuple[int, ...]":
+def version_key(version: str) -> tuple[int, ...]:
     """``"1.41"`` in a form that compares by number."""
     return tuple(int(part) if part.isdigit() else 0 for part in version.split("."))
 
@@ -65,7 +66,7 @@ class Client:
 
     __slots__ = ("_idle", "_version", "endpoint", "fixed_version", "headers", "ping_headers")
 
-    def __init__(self, endpoint: Endpoint, *, version: str = "", headers: "Mapping[str, str] | None" = None) -> None:
+    def __init__(self, endpoint: Endpoint, *, version: str = "", headers: Mapping[str, str] | None = None) -> None:
         self.endpoint = endpoint
         self.fixed_version = version
         self.headers = dict(headers or {})
@@ -103,7 +104,7 @@ class Client:
         if not self.fixed_version:
             self._version = min(NEWEST, offered, key=version_key)
 
-    def get(self, path: str, query: "Query | None" = None) -> "Document":
+    def get(self, path: str, query: Query | None = None) -> Document:
         """The decoded answer of a GET."""
         return self.call("GET", path, query)
 
@@ -111,10 +112,10 @@ class Client:
         self,
         method: str,
         path: str,
-        query: "Query | None" = None,
-        body: "Body" = None,
-        headers: "Mapping[str, str] | None" = None,
-    ) -> "Document":
+        query: Query | None = None,
+        body: Body = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Document:
         """The decoded answer; None when it has no body."""
         text = self.raw(method, path, query, body, headers)
         if not text.strip():
@@ -128,9 +129,9 @@ class Client:
         self,
         method: str,
         path: str,
-        query: "Query | None" = None,
-        body: "Body" = None,
-        headers: "Mapping[str, str] | None" = None,
+        query: Query | None = None,
+        body: Body = None,
+        headers: Mapping[str, str] | None = None,
     ) -> bytes:
         """The answer's bytes.
 
@@ -148,9 +149,9 @@ class Client:
         self,
         method: str,
         path: str,
-        query: "Query | None" = None,
-        body: "Body" = None,
-        headers: "Mapping[str, str] | None" = None,
+        query: Query | None = None,
+        body: Body = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Response:
         """The answer with its body unread, on a connection of its own."""
         _, response = self._exchange(method, self._target(path, query), body, headers or {})
@@ -162,15 +163,15 @@ class Client:
         self,
         method: str,
         path: str,
-        query: "Query | None" = None,
-        body: "Body" = None,
-        headers: "Mapping[str, str] | None" = None,
-    ) -> "Iterator[Document]":
+        query: Query | None = None,
+        body: Body = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Iterator[Document]:
         """The JSON documents of a streamed answer, one a line."""
         response = self.stream(method, path, query, body, headers)
         return (jsontext.decode(line) for line in response.lines())
 
-    def hijack(self, path: str, query: "Query | None" = None, body: "Document" = None) -> Hijacked:
+    def hijack(self, path: str, query: Query | None = None, body: Document = None) -> Hijacked:
         """POST with an upgrade to a raw stream.
 
         Raises:
@@ -184,12 +185,12 @@ class Client:
             _raise_for(response, response.read())
         return Hijacked(response, connection)
 
-    def _target(self, path: str, query: "Query | None") -> str:
+    def _target(self, path: str, query: Query | None) -> str:
         return f"/v{self.version}{path}{query_string(query)}"
 
     def _exchange(
-        self, method: str, target: str, body: "Body", headers: "Mapping[str, str]"
-    ) -> "tuple[Connection, Response]":
+        self, method: str, target: str, body: Body, headers: Mapping[str, str]
+    ) -> tuple[Connection, Response]:
         """Send and read the head, on the idle connection when there is one.
 
         An engine may close an idle connection at any moment: then, and only before a byte of the answer came, the
@@ -219,7 +220,7 @@ class Client:
         return connection, self._send(connection, method, head, body)
 
     @staticmethod
-    def _send(connection: Connection, method: str, head: str, body: "Body") -> Response:
+    def _send(connection: Connection, method: str, head: str, body: Body) -> Response:
         try:
             connection.send(head, body)
         except (BrokenPipeError, ConnectionResetError):
