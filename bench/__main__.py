@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tests.harness.images import busybox_tar
 
+from bench import disk
 from bench.measure import Row, table
 from bench.peers import Pair, pair
 from bench.rows import commands, images, memory, output, ports, start
@@ -38,9 +39,25 @@ def groups(both: Pair, scratch: Path, busybox: Path) -> dict[str, Callable[[], I
 
 def main(wanted: list[str]) -> int:
     """Run the groups asked for; the exit code is 0 whatever the figures say: a benchmark reports, it does not judge."""
+    with disk.fresh() as described:
+        rows = measure(wanted)
+    print(table(rows))
+    RESULTS.mkdir(exist_ok=True)
+    document = {
+        "host": f"{platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}",
+        "disk": described,
+        "python": platform.python_version(),
+        "rows": [row.document() for row in rows],
+    }
+    (RESULTS / "latest.json").write_text(json.dumps(document, indent=1) + "\n")
+    return 0
+
+
+def measure(wanted: list[str]) -> list[Row]:
+    """Every row of the groups asked for, each also shown as soon as it is there."""
     scratch = Path(tempfile.mkdtemp(prefix="bench-scratch-"))
     rows: list[Row] = []
-    program = str(Path(sys.executable).with_name("corten"))
+    program = os.environ.get("CORTEN_BENCH_PROGRAM") or str(Path(sys.executable).with_name("corten"))
     try:
         busybox = busybox_tar(scratch / "busybox.tar")
         nginx = Path(os.environ.get("CORTEN_BENCH_NGINX", ""))
@@ -57,15 +74,7 @@ def main(wanted: list[str]) -> int:
                     print(table([row]).splitlines()[1], file=sys.stderr, flush=True)
     finally:
         shutil.rmtree(scratch)
-    print(table(rows))
-    RESULTS.mkdir(exist_ok=True)
-    document = {
-        "host": f"{platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}",
-        "python": platform.python_version(),
-        "rows": [row.document() for row in rows],
-    }
-    (RESULTS / "latest.json").write_text(json.dumps(document, indent=1) + "\n")
-    return 0
+    return rows
 
 
 if __name__ == "__main__":
