@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,8 +44,8 @@ class Podman:
 
 @pytest.fixture
 def podman(tmp_path: Path, busybox_rootfs: Path) -> Iterator[Podman]:
-    directory = Path("/run") / f"corten-podman-{tmp_path.name[-12:]}"
-    directory.mkdir()
+    # Podman's sockets need a short path.
+    directory = Path(tempfile.mkdtemp(prefix="podman-", dir="/run"))
     made = Podman(directory, busybox_rootfs)
     tar = tmp_path / "image.tar"
     subprocess.run(["tar", "-C", busybox_rootfs, "-cf", tar, "."], check=True)
