@@ -43,6 +43,7 @@ def nothing_left_behind() -> Iterator[None]:
         yield
         return
     directory = Path(tempfile.mkdtemp(prefix="corten-run-"))
+    directory.chmod(0o755)  # some tests look at it as another user
     tempfile.tempdir = str(directory)
     watch = EngineProcess.watch = leaks.Watch(directory)
     watch.begin()
