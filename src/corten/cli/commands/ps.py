@@ -87,9 +87,7 @@ def row(container: Document, *, whole: bool) -> Row:
             "ID": lambda: container["Id"] if whole else container["Id"][:12],
             "Image": lambda: _image(container, whole=whole),
             "Labels": lambda: listing.joined_labels(container.get("Labels")),
-            "LocalVolumes": lambda: str(
-                sum(mount.get("Driver") == "local" for mount in container.get("Mounts") or ())
-            ),
+            "LocalVolumes": lambda: str(sum(mount.get("Driver") == "local" for mount in container.get("Mounts") or ())),
             "Mounts": lambda: _mounts(container, whole=whole),
             "Names": lambda: _names(container, whole=whole),
             "Networks": lambda: ",".join(sorted((container.get("NetworkSettings") or {}).get("Networks") or {})),
