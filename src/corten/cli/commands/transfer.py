@@ -1,0 +1,97 @@
+"""``pull`` and ``push``: images between the engine and a registry, with Docker's progress display."""
+
+from __future__ import annotations
+
+from corten.cli import credentials
+from corten.cli.options import Flag
+from corten.cli.session import CommandFailed
+from corten.client.transport import quote
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+    from corten.cli.options import Options
+    from corten.cli.session import Session
+
+PULL_FLAGS: Final = (
+    Flag("all-tags", "a", "bool", "Download all tagged images in the repository"),
+    Flag("disable-content-trust", "", "bool", "Skip image verification", True),
+    Flag("platform", "", "string", "Set platform if server is multi-platform capable"),
+    Flag("quiet", "q", "bool", "Suppress verbose output"),
+)
+PUSH_FLAGS: Final = (
+    Flag("all-tags", "a", "bool", "Push all tags of an image to the repository"),
+    Flag("disable-content-trust", "", "bool", "Skip image signing", True),
+    Flag("platform", "", "string", "Push a platform-specific manifest as a single-platform image to the registry"),
+    Flag("quiet", "q", "bool", "Suppress verbose output"),
+)
+
+
+def pull(session: Session, given: Options, arguments: list[str]) -> int:
+    """Fetch an image; prints its full name at the end as Docker does."""
+    name = arguments[0]
+    if given.flag("all-tags"):
+        raise CommandFailed("--all-tags is not supported yet")
+    repository, tag = split(name)
+    if not tag:
+        tag = "latest"
+        if not given.flag("quiet"):
+            session.print("Using default tag: latest")
+    fetch(session, repository, tag, platform=given.text("platform"), quiet=given.flag("quiet"))
+    separator = "@" if tag.startswith("sha256:") else ":"
+    session.print(f"{canonical(repository)}{separator}{tag}")
+    return 0
+
+
+def fetch(session: Session, repository: str, tag: str, *, platform: str, quiet: bool, to_stderr: bool = False) -> None:
+    """Pull, showing progress on standard output (``run`` shows it on standard error)."""
+    query = {"fromImage": repository, "tag": tag, "platform": platform}
+    headers = credentials.header(session.config, credentials.server_of(repository))
+    messages = session.client.documents("POST", "/images/create", query, None, headers)
+    _show(messages, quiet=quiet, to_stderr=to_stderr)
+
+
+def push(session: Session, given: Options, arguments: list[str]) -> int:
+    """Send an image."""
+    name = arguments[0]
+    if given.flag("all-tags"):
+        raise CommandFailed("--all-tags is not supported yet")
+    repository, tag = split(name)
+    if not tag:
+        tag = "latest"
+        if not given.flag("quiet"):
+            session.print("Using default tag: latest")
+    query = {"tag": tag, "platform": given.text("platform")}
+    headers = credentials.header(session.config, credentials.server_of(repository))
+    messages = session.client.documents("POST", f"/images/{quote(repository, '/')}/push", query, None, headers)
+    _show(messages, quiet=given.flag("quiet"), to_stderr=False)
+    if given.flag("quiet"):
+        session.print(f"{canonical(repository)}:{tag}")
+    return 0
+
+
+def split(name: str) -> tuple[str, str]:
+    """Repository, and tag or digest (empty when neither is written)."""
+    repository, at, digest = name.partition("@")
+    if at:
+        return repository.rpartition(":")[0] if ":" in repository.rpartition("/")[2] else repository, digest
+    head, colon, tag = name.rpartition(":")
+    return (head, tag) if colon and "/" not in tag else (name, "")
+
+
+def canonical(repository: str) -> str:
+    """The name with its domain: what Docker prints at the end of a pull."""
+    if credentials.server_of(repository) != credentials.INDEX:
+        return repository
+    path = repository.removeprefix("docker.io/").removeprefix("index.docker.io/")
+    return f"docker.io/{path if '/' in path else f'library/{path}'}"
+
+
+def _show(messages: object, *, quiet: bool, to_stderr: bool) -> None:
+    import sys
+
+    from corten.cli import progress
+
+    stream = sys.stderr if to_stderr else sys.stdout
+    progress.show(messages, stream, quiet=quiet)
