@@ -143,3 +143,17 @@ def filters(values: Sequence[str]) -> str:
             )
         chosen.setdefault(name.strip().lower(), {})[wanted.strip()] = True
     return encode(chosen) if chosen else ""
+
+
+def natural(text: str) -> list[tuple[int, str, int]]:
+    """A sort key that counts digits as numbers: ``v2`` before ``v10``."""
+    parts: list[tuple[int, str, int]] = []
+    at = 0
+    while at < len(text):
+        end = at
+        is_number = text[at].isdigit()
+        while end < len(text) and text[end].isdigit() == is_number:
+            end += 1
+        parts.append((0, "", int(text[at:end])) if is_number else (1, text[at:end], 0))
+        at = end
+    return parts

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from corten.cli.options import Flag
+from corten.cli.session import CommandFailed
 from corten.client.errors import ClientError, ResponseError
 from corten.client.transport import quote
 
@@ -153,16 +154,14 @@ class _Printer:
         try:
             return Template(format_text)
         except ParseFailure as error:
-            raise ClientError(f"template parsing error: {error}") from None
+            raise CommandFailed(f"template parsing error: {error}", 64) from None
 
     def add(self, text: bytes, kind: str) -> None:
         """One object, as the engine wrote it."""
         from corten.client.jsontext import decode
 
         source = text.decode("utf-8", "surrogateescape").strip()
-        if self._format == "json":
-            self._lines.append(source)
-        elif self._template is None:
+        if self._template is None:
             self._documents.append(source)
         else:
             self._lines.append(self._render(decode(text), kind))
@@ -183,10 +182,11 @@ class _Printer:
 
     def text(self) -> str:
         """All that is to be printed."""
-        if self._lines or self._template is not None:
+        if self._template is not None:
             return "".join(f"{line}\n" for line in self._lines) or "\n"
-        if self._format == "json":
-            return "\n"
+        array = f"[{','.join(self._documents)}]\n"
+        if self._format == "json" or not self._documents:
+            return array
         from corten.client.jsontext import indent
 
-        return indent(f"[{','.join(self._documents)}]") + "\n" if self._documents else "[]\n"
+        return indent(array) + "\n"
