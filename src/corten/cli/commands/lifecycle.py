@@ -60,7 +60,7 @@ def rm(session: Session, given: Options, arguments: list[str]) -> int:
     """Remove containers; with ``--force`` one that does not exist is only said, as Docker does."""
     query = {name: "1" for name, flag in (("force", "force"), ("link", "link"), ("v", "volumes")) if given.flag(flag)}
 
-    def remove(name: str) -> None:
+    def remove(name: str) -> bool:
         wanted = name.strip("/")
         if not wanted:
             raise ResponseError(400, "Container name cannot be empty")
@@ -70,6 +70,8 @@ def rm(session: Session, given: Options, arguments: list[str]) -> int:
             if not (given.flag("force") and error.status == 404):
                 raise
             session.complain(str(error))
+            return False
+        return True
 
     return _each(session, arguments, remove)
 
@@ -102,18 +104,19 @@ def _stop_query(given: Options) -> dict[str, str]:
     return query
 
 
-def _post(session: Session, name: str, verb: str, query: dict[str, str]) -> None:
+def _post(session: Session, name: str, verb: str, query: dict[str, str]) -> bool:
     session.client.call("POST", f"/containers/{quote(name)}/{verb}", query)
+    return True
 
 
-def _each(session: Session, names: list[str], action: Callable[[str], None]) -> int:
+def _each(session: Session, names: list[str], action: Callable[[str], bool]) -> int:
+    """Do it to each, print the names it was done to, say what failed and go on; 1 when anything did."""
     failed = 0
     for name in names:
         try:
-            action(name)
+            if action(name):
+                session.print(name)
         except ResponseError as error:
             session.complain(str(error))
             failed = 1
-        else:
-            session.print(name)
     return failed
