@@ -38,8 +38,9 @@ def connect(endpoint: Endpoint) -> _socket.socket:
             return unix
         return _connect_tcp(endpoint)
     except PermissionError as error:
+        reason = (error.strerror or "permission denied").lower()
         raise ClientError(
-            f"permission denied while trying to connect to the Corten engine at {endpoint.text}: {error.strerror.lower()}"
+            f"permission denied while trying to connect to the Corten engine at {endpoint.text}: {reason}"
         ) from error
     except OSError as error:
         raise Unreachable(endpoint.text) from error
@@ -182,6 +183,19 @@ class Connection:
             status = int(code)
             if status >= 200 or status == SWITCHING_PROTOCOLS:
                 return Response(self, status, reason, headers, bodyless=bodyless)
+
+    def is_open(self) -> bool:
+        """Whether the engine has neither closed an idle connection nor sent something nobody asked for."""
+        try:
+            self.socket.setblocking(False)
+            self.socket.recv(1, _socket.MSG_PEEK)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        finally:
+            self.socket.setblocking(True)
+        return False
 
     def take(self) -> tuple[_socket.socket, bytes]:
         """The raw socket after an upgrade, and the bytes of the stream that came with the head."""

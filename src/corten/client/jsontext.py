@@ -28,7 +28,7 @@ def _unencodable(value: object) -> object:
     raise TypeError(f"a {type(value).__name__} has no JSON form")
 
 
-_encode = make_encoder(None, _unencodable, encode_basestring, None, ":", ",", False, False, False)  # type: ignore[arg-type]
+_encode = make_encoder(None, _unencodable, encode_basestring, None, ":", ",", False, False, False)
 
 
 def encode(value: Document) -> str:

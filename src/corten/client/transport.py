@@ -14,15 +14,18 @@ from corten.client.http import SWITCHING_PROTOCOLS, Connection, Response
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from typing import Any, TypeAlias
 
     from corten.client.jsontext import Document
 
-    Query = Mapping[str, "str | Sequence[str]"]
-    Body = "Document | bytes | Iterable[bytes] | None"
+    Query: TypeAlias = Mapping[str, str | Sequence[str]]
+    #: A JSON document, bytes as they are, or pieces to be sent chunked.
+    Body: TypeAlias = dict[str, Any] | list[Any] | bytes | Iterator[bytes] | None
 
 #: The newest API this client speaks; an older engine makes it speak the engine's.
 NEWEST = "1.51"
 OLDEST_ASSUMED = "1.24"
+REPEATABLE = frozenset({"GET", "HEAD"})
 UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 
 
@@ -41,8 +44,7 @@ def query_string(query: Query | None) -> str:
     pairs = []
     for key, value in (query or {}).items():
         for one in (value,) if isinstance(value, str) else value:
-            if one != "":
-                pairs.append(f"{quote(key)}={quote(one)}")
+            pairs += [f"{quote(key)}={quote(one)}"] if one != "" else []
     return "?" + "&".join(pairs) if pairs else ""
 
 
@@ -171,7 +173,7 @@ class Client:
         response = self.stream(method, path, query, body, headers)
         return (jsontext.decode(line) for line in response.lines())
 
-    def hijack(self, path: str, query: Query | None = None, body: Document = None) -> Hijacked:
+    def hijack(self, path: str, query: Query | None = None, body: dict[str, Any] | None = None) -> Hijacked:
         """POST with an upgrade to a raw stream.
 
         Raises:
@@ -191,10 +193,9 @@ class Client:
     def _exchange(
         self, method: str, target: str, body: Body, headers: Mapping[str, str]
     ) -> tuple[Connection, Response]:
-        """Send and read the head, on the idle connection when there is one.
+        """Send and read the head, on the idle connection when there is one that the engine has not closed.
 
-        An engine may close an idle connection at any moment: then, and only before a byte of the answer came, the
-        request is sent again on a new connection if it can be repeated.
+        Only what can be repeated without harm is sent again when that connection breaks under it.
         """
         lines = [
             f"{method} {self.endpoint.base}{target} HTTP/1.1",
@@ -202,20 +203,21 @@ class Client:
             "User-Agent: corten-cli",
         ]
         lines += [f"{name}: {value}" for name, value in {**self.headers, **headers}.items()]
-        if body is not None and not isinstance(body, bytes) and not hasattr(body, "__next__"):
+        if isinstance(body, (dict, list)):
             body = jsontext.encode(body).encode("utf-8", "surrogateescape")
             lines.append("Content-Type: application/json")
-        head = "\r\n".join(lines) + "\r\n"
-        if body is None and method == "POST":
+        elif body is None and method == "POST":
             body = b""
+        head = "\r\n".join(lines) + "\r\n"
         reused, self._idle = self._idle, None
-        if reused is not None:
+        if reused is not None and reused.is_open():
             try:
                 return reused, self._send(reused, method, head, body)
-            except (Disconnected, BrokenPipeError, ConnectionResetError):
-                reused.close()
-                if body is not None and not isinstance(body, bytes):
+            except Disconnected:
+                if method not in REPEATABLE:
                     raise
+        if reused is not None:
+            reused.close()
         connection = Connection(self.endpoint)
         return connection, self._send(connection, method, head, body)
 
@@ -224,7 +226,7 @@ class Client:
         try:
             connection.send(head, body)
         except (BrokenPipeError, ConnectionResetError):
-            # An engine that refuses an upload answers and closes while the client still sends: its answer is the reason.
+            # An engine that refuses an upload answers and closes while the client still sends: the answer is why.
             return connection.receive()
         return connection.receive(bodyless=method == "HEAD")
 
