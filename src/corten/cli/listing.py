@@ -130,19 +130,24 @@ def ellipsis(text: str, width: int) -> str:
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
+def filter_value(value: str) -> str:
+    """One ``-f`` value; ValueError with Docker's reason when it is none."""
+    if "=" not in value:
+        raise ValueError("bad format of filter (expected name=value)")
+    return value
+
+
 def filters(values: Sequence[str]) -> str:
     """``-f`` values as the API's JSON, empty when there are none."""
+    if not values:
+        return ""
     from corten.api.document import encode
 
     chosen: dict[str, dict[str, bool]] = {}
     for value in values:
-        name, equals, wanted = value.partition("=")
-        if not equals:
-            raise ClientError(
-                f'invalid argument "{value}" for "-f, --filter" flag: bad format of filter (expected name=value)'
-            )
+        name, _, wanted = value.partition("=")
         chosen.setdefault(name.strip().lower(), {})[wanted.strip()] = True
-    return encode(chosen) if chosen else ""
+    return encode(chosen)
 
 
 def natural(text: str) -> list[tuple[int, str, int]]:

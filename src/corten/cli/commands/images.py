@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 NONE: Final = "<none>"
 FORMAT: Final = Flag("format", "", "string", "Format output: 'table', 'table TEMPLATE', 'json' or a Go template")
-FILTER: Final = Flag("filter", "f", "filter", "Filter output based on conditions provided")
+FILTER: Final = Flag("filter", "f", "filter", "Filter output based on conditions provided", check=listing.filter_value)
 
 LS_FLAGS: Final = (
     Flag("all", "a", "bool", "Show all images (default hides intermediate images)"),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from corten.cli.session import Session
 
 LS_FLAGS: Final = (
-    Flag("filter", "f", "filter", 'Provide filter values (e.g. "driver=bridge")'),
+    Flag("filter", "f", "filter", 'Provide filter values (e.g. "driver=bridge")', check=listing.filter_value),
     Flag("format", "", "string", "Format output: 'table', 'table TEMPLATE', 'json' or a Go template"),
     Flag("no-trunc", "", "bool", "Do not truncate the output"),
     Flag("quiet", "q", "bool", "Only display network IDs"),

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 PS_FLAGS: Final = (
     Flag("all", "a", "bool", "Show all containers (default shows just running)"),
-    Flag("filter", "f", "filter", "Filter output based on conditions provided"),
+    Flag("filter", "f", "filter", "Filter output based on conditions provided", check=listing.filter_value),
     Flag("format", "", "string", "Format output: 'table', 'table TEMPLATE', 'json' or a Go template"),
     Flag("last", "n", "int", "Show n last created containers (includes all states)", -1),
     Flag("latest", "l", "bool", "Show the latest created container (includes all states)"),

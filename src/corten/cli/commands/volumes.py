@@ -24,7 +24,7 @@ CREATE_FLAGS: Final = (
     Flag("opt", "o", "map", "Set driver specific options"),
 )
 LS_FLAGS: Final = (
-    Flag("filter", "f", "filter", 'Provide filter values (e.g. "dangling=true")'),
+    Flag("filter", "f", "filter", 'Provide filter values (e.g. "dangling=true")', check=listing.filter_value),
     Flag("format", "", "string", "Format output: 'table', 'table TEMPLATE', 'json' or a Go template"),
     Flag("quiet", "q", "bool", "Only display volume names"),
 )
