@@ -3,7 +3,7 @@
  (1) the roots, and that nobody else uses them      (6) the shim: connected or launched, told apart from the records
  (2) the database and the stores                    (7) what a crash left, in the background
  (3) records in memory
- (4) networks, with what the records say is alive
+ (4) networks, with what the records say is attached
  (5) services
 
 Nothing else is here: a use case lives in the service of its noun.
@@ -14,7 +14,9 @@ import fcntl
 import logging
 import os
 import secrets
+from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -91,16 +93,17 @@ class Engine:
         for container in self._roster:
             self.images.in_use(container.record.image_id, container.id)
         self.images.set_running(self._is_running)
-        alive = {
-            item.id: item.record.network for item in self._roster if item.record.state.alive and item.record.network
-        }
-        await self.networks.startup(alive)  # (4)
+        await self.networks.startup(
+            {item.id: item.record.network for item in self._roster if item.record.network}
+        )  # (4)
         self._build()  # (5)
-        leftovers = recovery.find(self.config, self._roster, self._snapshotter, self._hierarchy)
+        leftovers = recovery.find(self.config, self._roster, self._snapshotter)
+        orphans = self.volumes.orphans()
         hello = await self._shim.open(self._supervision)  # (6)
         await self._supervision.reconcile(hello)
         await self._exits.settle()
-        task = asyncio.get_running_loop().create_task(self._recover(leftovers))  # (7)
+        await self._exits.detach_idle()
+        task = asyncio.get_running_loop().create_task(self._recover(leftovers, orphans))  # (7)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
@@ -165,7 +168,9 @@ class Engine:
             config, roster, stopper, self._snapshotter, self.volumes, self.images, notices, self.execs.forget
         )
         self._exits = ExitHandler(roster, shim, self.networks, notices, remover.auto_remove)
-        self._supervision = Supervision(roster, shim, self.execs, self._exits, notices)
+        self._supervision = Supervision(
+            roster, shim, self.execs, self._exits, notices, partial(recovery.end_strays, config, self._hierarchy)
+        )
         self.containers = ContainerService(
             roster,
             shim,
@@ -185,9 +190,10 @@ class Engine:
         )
         self.system = SystemService(config, self._engine_id, roster, self.images, self.networks, self.events)
 
-    async def _recover(self, leftovers: recovery.Leftovers) -> None:
+    async def _recover(self, leftovers: recovery.Leftovers, orphans: Sequence[str]) -> None:
         await recovery.finish(self._roster, self._remover)
-        await asyncio.to_thread(recovery.sweep, self.config, self._snapshotter, self._hierarchy, leftovers)
+        await self.volumes.sweep(orphans)
+        await asyncio.to_thread(recovery.sweep, self.config, self._snapshotter, leftovers)
         for delete in self._deletions:
             await asyncio.to_thread(delete)
         await self.images.sweep()

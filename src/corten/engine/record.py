@@ -24,7 +24,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     field 22.
 
     ``stop_requested`` remembers that a client stopped it (restart policies ask); ``error`` is why the last start
-    failed.
+    failed; ``remove_volumes`` that the removal under way takes the anonymous volumes too.
     """
 
     status: Status = Status.CREATED
@@ -37,6 +37,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     oom_killed: bool = False
     stop_requested: bool = False
     exit_unknown: bool = False
+    remove_volumes: bool = False
 
     @property
     def alive(self) -> bool:

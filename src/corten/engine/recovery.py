@@ -1,11 +1,11 @@
 """What a killed engine leaves, found at the next start and put right.
 
- (1) candidates are listed before anything is served, so that nothing new is among them
- (2) removals that had begun are finished
- (3) ended containers with AutoRemove are removed
- (4) trees, directories and cgroups that no record names are deleted
-
-Running containers are not touched: :class:`corten.engine.containers.supervision.Supervision` has met them before.
+(1) processes in cgroups of containers that do not run are ended (by :class:`corten.engine.containers.supervision.
+    Supervision`, which has met the running ones before)
+(2) candidates are listed before anything is served, so that nothing new is among them
+(3) removals that had begun are finished
+(4) ended containers with AutoRemove are removed
+(5) trees and directories that no record names are deleted
 """
 
 import logging
@@ -31,42 +31,46 @@ class Leftovers(msgspec.Struct, frozen=True):
 
     trees: tuple[str, ...]
     directories: tuple[str, ...]
-    cgroups: tuple[str, ...]
 
 
-def find(config: EngineConfig, roster: Roster, snapshotter: Snapshotter, hierarchy: Hierarchy) -> Leftovers:
-    """List what no record names (1)."""
-    known = {container.id for container in roster}
-    directories = _entries(f"{config.data_root}/containers")
-    groups = {name for top in hierarchy.directories(config.cgroup_root) for name in _entries(top)}
-    return Leftovers(
-        trees=tuple(name for name in snapshotter.containers() if name not in known),
-        directories=tuple(name for name in directories if name not in known),
-        cgroups=tuple(name for name in groups if len(name) == 64 and name not in known),
-    )
-
-
-async def finish(roster: Roster, remover: Remover) -> None:
-    """Removals that had begun (2), and AutoRemove (3)."""
-    for container in roster:
-        state = container.record.state
-        begun = state.status in (Status.REMOVING, Status.DEAD)
-        if begun or (container.record.host.AutoRemove and not state.alive):
-            try:
-                await remover.discard(container, volumes=container.record.host.AutoRemove)
-            except CortenError as exc:
-                logger.warning("container %s is still there: %s", container.id, exc)
-
-
-def sweep(config: EngineConfig, snapshotter: Snapshotter, hierarchy: Hierarchy, leftovers: Leftovers) -> None:
-    """Delete them (4); blocks."""
-    for name in leftovers.cgroups:
+def end_strays(config: EngineConfig, hierarchy: Hierarchy, kept: set[str]) -> None:
+    """Kill and remove the cgroups of all containers but ``kept`` (1); blocks."""
+    found = {name for top in hierarchy.directories(config.cgroup_root) for name in _entries(top)}
+    for name in sorted(found - kept):
+        if len(name) != 64:
+            continue
         group = Group(hierarchy, f"{config.cgroup_root}/{name}")
         try:
             group.kill()
             group.delete()
         except OSError as exc:
             logger.warning("cgroup of container %s stays: %s", name, exc)
+
+
+def find(config: EngineConfig, roster: Roster, snapshotter: Snapshotter) -> Leftovers:
+    """List what no record names (2)."""
+    known = {container.id for container in roster}
+    directories = _entries(f"{config.data_root}/containers")
+    return Leftovers(
+        trees=tuple(name for name in snapshotter.containers() if name not in known),
+        directories=tuple(name for name in directories if name not in known),
+    )
+
+
+async def finish(roster: Roster, remover: Remover) -> None:
+    """Removals that had begun (3), and AutoRemove (4)."""
+    for container in roster:
+        state = container.record.state
+        begun = state.status in (Status.REMOVING, Status.DEAD)
+        if begun or (container.record.host.AutoRemove and not state.alive):
+            try:
+                await remover.discard(container, volumes=container.record.host.AutoRemove or state.remove_volumes)
+            except CortenError as exc:
+                logger.warning("container %s is still there: %s", container.id, exc)
+
+
+def sweep(config: EngineConfig, snapshotter: Snapshotter, leftovers: Leftovers) -> None:
+    """Delete them (5); blocks."""
     for name in leftovers.trees:
         try:
             snapshotter.remove(name)

@@ -54,10 +54,14 @@ class VolumeService:
         name = body.Name or secrets.token_hex(32)
         return self._render(await self._ensure(name, labels, dict(body.DriverOpts or {})))
 
-    async def _ensure(self, name: str, labels: dict[str, str], options: dict[str, str]) -> StoredVolume:
+    async def _ensure(
+        self, name: str, labels: dict[str, str], options: dict[str, str], *, maker: str = ""
+    ) -> StoredVolume:
         found = self._find(name)
         if found is None:
-            found = await asyncio.to_thread(lambda: self._store.create(name, labels=labels, options=options))
+            found = await asyncio.to_thread(
+                lambda: self._store.create(name, labels=labels, options=options, maker=maker)
+            )
             self._notices.volume(name, "create", driver="local")
         return found
 
@@ -117,12 +121,12 @@ class VolumeService:
         return VolumePruneResponse(VolumesDeleted=gone, SpaceReclaimed=freed)
 
     async def resolve(
-        self, points: tuple[MountPoint, ...], chain_id: Digest | None, undo: AsyncExitStack
+        self, points: tuple[MountPoint, ...], chain_id: Digest | None, container_id: str, undo: AsyncExitStack
     ) -> tuple[MountPoint, ...]:
         """Mounts with their sources known: volumes made, image content copied into new ones, ``--mount`` sources
         checked.
 
-        What was made here is undone with ``undo``.
+        What was made here is undone with ``undo``; anonymous volumes also by :meth:`sweep`, until :meth:`settle`.
         """
         resolved = []
         for point in points:
@@ -130,17 +134,38 @@ class VolumeService:
                 _check_source(point)
                 resolved.append(point)
             elif point.type == "volume":
-                resolved.append(await self._resolve_volume(point, chain_id, undo))
+                resolved.append(await self._resolve_volume(point, chain_id, container_id, undo))
             else:
                 resolved.append(point)
         return tuple(resolved)
 
-    async def _resolve_volume(self, point: MountPoint, chain_id: Digest | None, undo: AsyncExitStack) -> MountPoint:
+    def settle(self, record: ContainerRecord) -> None:
+        """The container's record is committed: its anonymous volumes are its own."""
+        names = [point.name for point in record.mounts if point.anonymous]
+        if names:
+            self._store.settle(names)
+
+    def orphans(self) -> Sequence[str]:
+        """At the start: anonymous volumes of containers whose creation a crash cut short, for :meth:`sweep`."""
+        known = {record.id for record in self._records()}
+        unsettled = self._store.unsettled()
+        self._store.settle([volume.name for volume in unsettled if volume.maker in known])
+        return [volume.name for volume in unsettled if volume.maker not in known]
+
+    async def sweep(self, orphans: Sequence[str]) -> None:
+        """Delete what :meth:`orphans` found."""
+        for name in orphans:
+            if self._find(name) is not None:
+                await self._delete(name)
+
+    async def _resolve_volume(
+        self, point: MountPoint, chain_id: Digest | None, container_id: str, undo: AsyncExitStack
+    ) -> MountPoint:
         _check_driver(point.driver)
         name = point.name or secrets.token_hex(32)
         labels = {**point.labels, ANONYMOUS: ""} if not point.name else point.labels
         fresh = self._find(name) is None
-        volume = await self._ensure(name, labels, point.driver_options)
+        volume = await self._ensure(name, labels, point.driver_options, maker="" if point.name else container_id)
         if fresh:
             undo.push_async_callback(self._delete, name)
         if not point.no_copy and not point.read_only:

@@ -4,6 +4,9 @@
     volumes/<name>/copying      there while the image's content is copied in; the copy is done again if it is found
     volumes/.new-*, .dead-<name>-*   being made, being deleted
 
+A volume may be made for somebody whose own record comes later (``maker``); :meth:`VolumeStore.settle` says that it
+came, and a volume that still has a maker after a crash is for the caller to judge (:meth:`VolumeStore.unsettled`).
+
 Owns the directories and the records of volumes. Knows nothing of containers: who uses a volume is the engine's to know.
 
 Creation: (1) make the directory under another name  (2) rename it  (3) fsync ``volumes``  (4) the record, durable.
@@ -39,13 +42,14 @@ _OPTIONS: Final = frozenset({"type", "device", "o"})
 
 
 class Volume(msgspec.Struct, frozen=True):
-    """A volume's record; ``created`` is RFC 3339."""
+    """A volume's record; ``created`` is RFC 3339, ``maker`` what it was made for and is not settled yet."""
 
     name: str
     created: str
     labels: dict[str, str] = {}
     options: dict[str, str] = {}
     driver: str = DRIVER
+    maker: str = ""
 
 
 class VolumeStore:
@@ -70,7 +74,7 @@ class VolumeStore:
 
     def create(
         self, name: str, *, labels: Mapping[str, str] | None = None, options: Mapping[str, str] | None = None,
-        driver: str = DRIVER,
+        driver: str = DRIVER, maker: str = "",
     ) -> Volume:  # fmt: skip
         """Make a volume, or return the one that has the name (as Docker does, whatever its options).
 
@@ -86,7 +90,23 @@ class VolumeStore:
                 return self._volumes[name]
             self._make(name)
             now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-            return self._record(Volume(name, now, dict(labels or {}), chosen))
+            return self._record(Volume(name, now, dict(labels or {}), chosen, maker=maker))
+
+    def settle(self, names: Iterable[str]) -> None:
+        """Their makers' records are committed: from now on nobody may take them for leftovers.
+
+        A plain commit is enough: commits are ordered, so none that removes the maker can outlive this one.
+        """
+        with self._lock:
+            settled = [msgspec.structs.replace(self._volumes[name], maker="") for name in names]
+            with self._database.transaction() as change:
+                for volume in settled:
+                    change.put(COLLECTION, volume.name, msgspec.json.encode(volume))
+            self._volumes.update((volume.name, volume) for volume in settled)
+
+    def unsettled(self) -> list[Volume]:
+        """Those that have a maker."""
+        return [volume for volume in self.list() if volume.maker]
 
     def get(self, name: str) -> Volume:
         """The volume; NoSuchVolume."""
@@ -121,7 +141,8 @@ class VolumeStore:
         ``target`` is looked up inside the merged layers, its symlinks too: nothing outside the image can be reached
         (CVE-2022-23648). Volumes whose options mount something else are left alone.
 
-        (1) mark  (2) copy  (3) sync  (4) unmark: a copy that was cut short is done again, and a whole one is durable.
+        (1) mark  (2) copy  (3) sync  (4) unmark  (5) sync that: a copy that was cut short is done again, a whole one is
+        durable, and no power cut brings the mark back over what was written since.
         """
         volume = self.get(name)
         data, marker = self.path(name), self._root / volume.name / "copying"
@@ -138,6 +159,7 @@ class VolumeStore:
                 copy_tree(found, data)  # (2)
             self._sync()  # (3)
             marker.unlink()  # (4)
+            sync_directory(marker.parent)  # (5)
         return True
 
     def usage(self, name: str) -> int:

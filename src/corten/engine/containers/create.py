@@ -101,6 +101,7 @@ class Creator:
             container = await self._roster.add(record)  # (7)
             container.rootfs = rootfs
             undo.pop_all()
+        self._volumes.settle(container.record)
         self._images.in_use(image.id, container_id)  # (8)
         self._notices.container(container.record, "create")
         return ContainerCreateResponse(Id=container_id, Warnings=warnings)
@@ -138,7 +139,7 @@ class Creator:
         """The volumes (5), then the snapshot and directory (6), each with its undoing."""
         points = self._mounts(record)
         loop = asyncio.get_running_loop()
-        volumes = await self._volumes.resolve(points, image.chain_id, undo)
+        volumes = await self._volumes.resolve(points, image.chain_id, record.id, undo)
         undo.callback(self._delete_files, record.id)
         rootfs = await loop.run_in_executor(None, self._make_files, record.id, image.chain_id)
         return msgspec.structs.replace(record, mounts=volumes), rootfs

@@ -105,6 +105,14 @@ class ExitHandler:
         if record.host.AutoRemove and not container.restarting:
             await self._auto_remove(container)  # (8)
 
+    async def detach_idle(self) -> None:
+        """At the engine's start: take back networks of containers whose start was cut short before the program."""
+        for container in self._roster:
+            record = container.record
+            if record.network is not None and not record.state.alive:
+                await self._release(record.id)
+                await self._roster.update(container, msgspec.structs.replace(record, network=None))
+
     async def _release(self, container_id: str) -> None:
         try:
             await self._networks.release(container_id)

@@ -1,9 +1,11 @@
 """``rm``: everything a container owns, then its record.
 
  (1) nobody else removes it, and it does not run      (4) the snapshot and the container's own directory
- (2) commit ``removing`` (not for AutoRemove: such    (5) anonymous volumes, when asked for
-     a record is removed at the next start anyway)    (6) the record
- (3) its execs are forgotten                          (7) event ``destroy``; wake those who wait for the removal
+ (2) commit ``removing``, durable: no power cut       (5) anonymous volumes, when asked for
+     brings a container back without its files (not   (6) the record
+     for AutoRemove: such a record is removed at      (7) event ``destroy``; wake those who wait for the removal
+     the next start anyway)
+ (3) its execs are forgotten
 
 A crash between (2) and (6) is finished at the next start: each step is harmless when already done.
 """
@@ -87,11 +89,11 @@ class Remover:
     async def _discard(self, container: Container, *, volumes: bool) -> None:
         record = container.record
         status = advance(record.state.status, Event.REMOVE)
-        record = record.with_state(msgspec.structs.replace(record.state, status=status))
+        record = record.with_state(msgspec.structs.replace(record.state, status=status, remove_volumes=volumes))
         if record.host.AutoRemove:
             container.record = record
         else:
-            await self._roster.update(container, record)  # (2)
+            await self._roster.update(container, record, durable=True)  # (2)
         self._forget_execs(record.id)  # (3)
         try:
             await asyncio.get_running_loop().run_in_executor(None, self._delete_files, record.id)  # (4)

@@ -1,16 +1,18 @@
 """``start``: from a committed record to a running first process.
 
- (1) the table allows it                         (6) tell the shim; it answers when the program was exec'd
- (2) wish for a network, beside (3) and (4)      (7) commit the running state
- (3) sources of binds exist, volumes are found   (8) keep the descriptors for a shim that may have to take over
- (4) the seccomp program is in the cache         (9) say so (event ``start``)
- (5) hosts, hostname, resolv.conf are written
+ (1) the table allows it                         (6) commit the network: an engine killed from here on finds
+ (2) wish for a network, beside (3) and (4)          the container in the shim, and what it has in the record
+ (3) sources of binds exist, volumes are found   (7) tell the shim; it answers when the program was exec'd
+ (4) the seccomp program is in the cache         (8) commit the running state
+ (5) hosts, hostname, resolv.conf are written    (9) keep the descriptors for a shim that may have to take over
+                                                (10) say so (event ``start``)
 
-Nothing here syncs a file. A failure before (7) gives back the network, ends the clients that waited attached, and
+Nothing here syncs a file. A failure before (8) gives back the network, ends the clients that waited attached, and
 leaves the status as it was with the reason in ``State.Error`` and the exit code a shell would give.
 """
 
 import asyncio
+import os
 from contextlib import AsyncExitStack
 from typing import Any, Final
 
@@ -29,6 +31,7 @@ from corten.engine.spec import document
 from corten.engine.tasks import Container
 from corten.engine.volumes import VolumeService
 from corten.errors import CortenError, RuntimeFailure
+from corten.oci.digest import Digest
 from corten.storage.snapshot import Snapshotter
 
 START_FAILED: Final = 128
@@ -83,6 +86,8 @@ class Starter:
             sandbox = await wish
             undo.callback(sandbox.close)
             self._write_files(record, sandbox)  # (5)
+            record = msgspec.structs.replace(record, network=sandbox.record)
+            await self._roster.update(container, record)  # (6)
             message = await self._message(container, sandbox)
             pending = [attachment for attachment in container.take_pending() if not attachment.hung_up()]
             for attachment in pending:
@@ -90,21 +95,21 @@ class Starter:
             fds, roles = _descriptors(sandbox.netns_fd, profile)
             message["roles"] = [*roles, *("attach" for _ in pending)]
             message["attach"] = [attachment.options for attachment in pending]
-            answer, copies = await self._shim.request("start", message, [*fds, *(item.fd for item in pending)])  # (6)
+            answer, copies = await self._shim.request("start", message, [*fds, *(item.fd for item in pending)])  # (7)
             await self._started(container, sandbox, answer, copies)
             undo.pop_all()
             for close in (sandbox.close, *(attachment.close for attachment in pending)):
                 close()
         self._notices.mounts(container.record, "mount")
-        self._notices.container(container.record, "start")  # (9)
+        self._notices.container(container.record, "start")  # (10)
 
     async def _started(self, container: Container, sandbox: Sandbox, answer: dict[str, Any], copies: list[int]) -> None:
         state = container.record.state.started(answer["pid"], answer["started_at"], answer["start_ticks"])
         record = msgspec.structs.replace(container.record, state=state, network=sandbox.record)
         container.keep(
             dict(zip(answer.get("roles", ()), copies, strict=False))
-        )  # (8) before (7): a failed commit closes them
-        await self._roster.update(container, record)  # (7)
+        )  # (9) before (8): a failed commit closes them
+        await self._roster.update(container, record)  # (8)
 
     async def _give_back(self, container_id: str, wish: "asyncio.Future[Sandbox]") -> None:
         try:
@@ -118,12 +123,14 @@ class Starter:
             attachment.close()
         code = error.exit_code if isinstance(error, RuntimeFailure) else START_FAILED
         state = container.record.state.failed(str(error), code)
-        await self._roster.update(container, container.record.with_state(state))
+        await self._roster.update(container, msgspec.structs.replace(container.record, state=state, network=None))
 
     def _write_files(self, record: ContainerRecord, sandbox: Sandbox) -> None:
         if sandbox.files is None:
             return
         directory = self._config.container_directory(record.id)
+        if not os.path.isdir(f"{directory}/log"):
+            os.makedirs(f"{directory}/log", 0o700)  # as its tree: the record outlived it in a power cut
         texts = (sandbox.files.hostname, sandbox.files.hosts, sandbox.files.resolv_conf)
         for name, text in zip(_FILES, texts, strict=True):
             with open(f"{directory}/{name}", "w", encoding="utf-8") as file:
@@ -133,7 +140,9 @@ class Starter:
         record = container.record
         host = record.host
         if container.rootfs is None:
-            container.rootfs = await asyncio.to_thread(self._snapshotter.mounts, record.id)
+            # The record is durable, its tree is not: after a power cut it may have to be made again.
+            chain = Digest(record.chain_id) if record.chain_id else None
+            container.rootfs = await asyncio.to_thread(self._snapshotter.prepare, record.id, chain)
         identity = document.Identity(args=record.command, config=record.config, host=host, mounts=record.mounts)
         spec = document.build(identity, self._facts.of(record, sandbox.record), self._config)
         return {

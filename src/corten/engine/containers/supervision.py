@@ -4,8 +4,11 @@ Owns the mapping from ids to living things. A container the engine does not know
 record was never committed, so nobody was told that it exists.
 """
 
+import asyncio
 import logging
 import os
+import time
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from corten.engine.containers.exits import Exit, ExitHandler
@@ -22,8 +25,18 @@ logger = logging.getLogger(__name__)
 class Supervision:
     """The shim's listener (:class:`corten.engine.shims.Listener`)."""
 
-    def __init__(self, roster: Roster, shim: Shim, execs: ExecService, exits: ExitHandler, notices: Notices) -> None:
+    def __init__(
+        self,
+        roster: Roster,
+        shim: Shim,
+        execs: ExecService,
+        exits: ExitHandler,
+        notices: Notices,
+        end_strays: Callable[[set[str]], None],
+    ) -> None:
         self._roster = roster
+        self._end_strays = end_strays
+        self._tasks: set[asyncio.Task[None]] = set()
         self._shim = shim
         self._execs = execs
         self._exits = exits
@@ -36,15 +49,24 @@ class Supervision:
         if container is None:
             if name == "exited" and not exec_id:
                 self._shim.tell("ack", {"id": fields["id"]})
+            elif name == "started" and not exec_id:
+                self._soon(self._abolish(str(fields["id"])))
             return
         if name == "exited" and exec_id:
             self._execs.exited(exec_id, int(fields.get("code", 0)), unknown=bool(fields.get("unknown")))
         elif name == "exited":
             self._exits.exited(container, Exit.of(fields))
+        elif name == "started" and not exec_id:
+            self._soon(self._meet(container, fields))
         elif name == "oom":
             self._notices.container(container.record, "oom")
         elif name == "detached":
             self._notices.container(container.record, "exec_detach" if exec_id else "detach", **_named(exec_id))
+
+    def _soon(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def handover(self, subject: Subject, handles: dict[str, int]) -> None:
         """Keep copies of a live subject's descriptors."""
@@ -59,10 +81,15 @@ class Supervision:
             os.close(fd)
 
     async def revived(self, hello: dict[str, Any]) -> None:
-        """Give a new shim what the lost one supervised; what it cannot take is reported as ended, code unknown."""
+        """Give a new shim what the lost one supervised; what it cannot take is reported as ended, code unknown.
+
+        Processes of containers that were on their way when the old shim died belong to nobody: they are ended.
+        """
         held = {(container.id, ""): container.handles for container in self._roster if container.record.state.alive}
         held.update(self._execs.held())
         adopted = set(await self._shim.adopt(held))
+        alive = {container.id for container in self._roster if container.record.state.alive}
+        await asyncio.to_thread(self._end_strays, {key for key in alive if (key, "") in adopted})
         for container in self._roster:
             if container.record.state.alive and (container.id, "") not in adopted:
                 self._exits.exited(container, Exit.vanished())
@@ -83,6 +110,8 @@ class Supervision:
             self._meet_exec(state)
         if any(container.record.state.alive and container.id not in known for container in self._roster):
             await self._rescue(known)
+        alive = {container.id for container in self._roster if container.record.state.alive}
+        await asyncio.to_thread(self._end_strays, alive)
 
     async def _rescue(self, known: dict[str, dict[str, Any]]) -> None:
         """The shim died while no engine ran: its successor finds what it can in the state files."""
@@ -92,10 +121,14 @@ class Supervision:
                 await self._exits.handle(container, Exit.vanished())
 
     async def _meet(self, container: Container, state: dict[str, Any]) -> None:
-        """A container both know: started without our knowing, ended without it, or simply running."""
+        """A container both know: started without our knowing (or about to be: a start that fails then is an exit),
+        ended without it, or simply running.
+        """
         record = container.record
         if not record.state.alive:
-            began = record.state.started(int(state["pid"]), int(state["started_at"]), int(state["start_ticks"]))
+            began = record.state.started(
+                int(state["pid"]), int(state["started_at"]) or time.time_ns(), int(state["start_ticks"])
+            )
             await self._roster.update(container, record.with_state(began))
         if state.get("exit"):
             await self._exits.handle(container, Exit.of(state["exit"]))
