@@ -97,7 +97,8 @@ def _wait(client: Client, process: int, log: str) -> None:
             raise ClientError(f"the engine did not start (exit code {code}); the end of {log}:\n{_tail(log)}")
         if time.monotonic() > deadline:
             raise ClientError(
-                f"the engine (process {process}) does not answer after {WAIT_SECONDS:.0f} s; the end of {log}:\n{_tail(log)}"
+                f"the engine (process {process}) does not answer after {WAIT_SECONDS:.0f} s; "
+                f"the end of {log}:\n{_tail(log)}"
             )
         time.sleep(POLL_SECONDS)
 

@@ -1,4 +1,4 @@
-"""Help pages: usage, aliases, commands and options laid out as the docker CLI does; pure but for the terminal's width."""
+"""Help pages, laid out as the docker CLI does; pure but for the terminal's width."""
 
 from __future__ import annotations
 
@@ -49,12 +49,9 @@ def group(word: str) -> str:
 
 def program(flags: Sequence[Flag]) -> str:
     """The page of the program itself."""
+    ready = [row for row in catalog.COMMANDS if row.code]
     top = {
-        name: summaries.COMMANDS[row.words]
-        for row in catalog.COMMANDS
-        if row.code
-        for name in (row.words, *row.aliases)
-        if " " not in name
+        name: summaries.COMMANDS[row.words] for row in ready for name in (row.words, *row.aliases) if " " not in name
     }
     others = sorted((name, text) for name, text in top.items() if name not in catalog.COMMON)
     lines = [f"Usage:  {PROGRAM} [OPTIONS] COMMAND", "", "A container engine", "", "Common Commands:"]

@@ -99,9 +99,9 @@ def _no_command(words: list[str]) -> int:
         return _usage_failure(f"unknown flag: {flag}", f"{PROGRAM} {group}", f"{PROGRAM} {group}")
     name = " ".join([PROGRAM, *words[: 2 if group else 1]])
     usage = f"Usage:  {PROGRAM} {group}\n\n" if group else ""
-    sys.stderr.write(
-        f"{PROGRAM}: unknown command: {name}\n\n{usage}Run '{PROGRAM}{' ' + group if group else ''} --help' for more information\n"
-    )
+    asked = f"{PROGRAM} {group}".rstrip()
+    more = f"Run '{asked} --help' for more information"
+    sys.stderr.write(f"{PROGRAM}: unknown command: {name}\n\n{usage}{more}\n")
     return 1
 
 

@@ -2,7 +2,7 @@
 
 Rules are those of the flag package the docker CLI uses (GNU style): ``--name value``, ``--name=value``, ``-n value``,
 ``-nvalue``, ``-n=value``, combined shorts, booleans that take a value only after ``=``, ``--`` ends the options, and a
-command that passes its arguments to a program stops at the first argument. Texts of errors are those a docker user knows.
+command that passes its arguments to a program stops at the first argument. Error texts are those a docker user knows.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Flag:
 
 
 class Options:
-    """What was given: attribute access by flag name (dashes as underscores), and ``changed`` for what was set at all."""
+    """What was given, by the flags' long names; ``changed`` holds those that were set at all."""
 
     def __init__(self, flags: Sequence[Flag]) -> None:
         self.changed: set[str] = set()

@@ -1,7 +1,8 @@
 """What one run of the CLI has: settings, configuration, the engine's address and a client for it, and where it prints.
 
-Precedence of the address (the docker CLI's): ``--context``, ``-H``, ``HOST`` of the environment, ``CONTEXT`` of the environment,
-``currentContext`` of config.json, the default socket. Only the default socket makes the CLI start an engine.
+Precedence of the address (the docker CLI's): ``--context``, ``-H``, ``HOST`` of the environment, ``CONTEXT`` of the
+environment, ``currentContext`` of config.json, the default socket.
+Only the default socket makes the CLI start an engine.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from corten.client.errors import ClientError, Disconnected, Unreachable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
 PIECE = 65536
 HEAD_LIMIT = 1 << 20
@@ -88,6 +88,10 @@ class Response:
         else:
             self._mode = "close"
 
+    def fileno(self) -> int:
+        """The connection's descriptor, to wait until the body (or more of it) is there."""
+        return self._connection.socket.fileno()
+
     def pieces(self) -> Iterator[bytes]:
         """The body as it arrives."""
         if self._mode == "chunked":
@@ -147,7 +151,7 @@ class Connection:
         self.socket = connect(endpoint)
         self._early = b""
 
-    def send(self, head: str, body: bytes | Iterable[bytes] | None = None) -> None:
+    def send(self, head: str, body: bytes | Iterator[bytes] | None = None) -> None:
         """Send a request whose ``head`` ends before the framing headers: Content-Length or chunked is added here.
 
         Raises:

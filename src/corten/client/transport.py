@@ -222,7 +222,7 @@ class Client:
         return connection, self._send(connection, method, head, body)
 
     @staticmethod
-    def _send(connection: Connection, method: str, head: str, body: Body) -> Response:
+    def _send(connection: Connection, method: str, head: str, body: bytes | Iterator[bytes] | None) -> Response:
         try:
             connection.send(head, body)
         except (BrokenPipeError, ConnectionResetError):

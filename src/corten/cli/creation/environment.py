@@ -1,4 +1,4 @@
-"""``--env-file``, ``--env`` and ``--label-file``: lines and words into ``KEY=value`` lists."""
+"""Environment variables and labels of options and of files; reads those files and this process's environment."""
 
 from __future__ import annotations
 
@@ -10,51 +10,70 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_BOM = b"\xef\xbb\xbf"
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
-def merged(files: Sequence[str], words: Sequence[str]) -> list[str]:
-    """Files in order, then the words; a word without ``=`` takes our own environment's value, or is left out."""
-    found = [line for path in files for line in lines(path, expand=True)]
-    for word in words:
-        name, equals, _ = word.partition("=")
-        if not name:
-            raise ClientError(f"invalid environment variable: {word}")
-        if equals:
-            found.append(word)
-        elif name in os.environ:
-            found.append(f"{name}={os.environ[name]}")
-        else:
-            found.append(name)
+def merged(files: Sequence[str], given: Sequence[str]) -> list[str]:
+    """``NAME=VALUE`` of all files, then of the options; a bare name takes this process's value.
+
+    A bare name without a value is left out of a file, and stays bare as an option: it takes the image's variable away.
+
+    Raises:
+        ClientError: a file cannot be read or a line of it is no variable.
+    """
+    found = []
+    for path in files:
+        found += [_from_process(line) for line in lines(path) if "=" in line or line in os.environ]
+    return [*found, *map(_from_process, given)]
+
+
+def _from_process(entry: str) -> str:
+    if "=" in entry or entry not in os.environ:
+        return entry
+    return f"{entry}={os.environ[entry]}"
+
+
+def labels(files: Sequence[str], given: Sequence[str]) -> dict[str, str]:
+    """Labels of all files, then of the options; a bare name is an empty label, but left out of a file, as Docker does.
+
+    Raises:
+        ClientError: a file cannot be read or a line of it is no label.
+    """
+    found: dict[str, str] = {}
+    for path in files:
+        for line in lines(path):
+            name, equals, value = line.partition("=")
+            if equals:
+                found[name] = value
+    for entry in given:
+        name, _, value = entry.partition("=")
+        found[name] = value
     return found
 
 
-def lines(path: str, *, expand: bool) -> list[str]:
-    """The ``KEY=value`` lines of a file: comments and empty lines left out, names checked; ClientError.
+def lines(path: str) -> list[str]:
+    """The entries of a file: one a line, blank lines and those that begin with ``#`` left out.
 
-    ``expand`` gives a name without ``=`` our own environment's value, and leaves it out when there is none.
+    Raises:
+        ClientError: Docker's text.
     """
     try:
         with open(path, "rb") as file:
-            content = file.read().removeprefix(_BOM)
+            data = file.read().removeprefix(BYTE_ORDER_MARK)
     except OSError as error:
-        raise ClientError(f"open {path}: {(error.strerror or '').lower()}") from error
-    try:
-        text = content.decode()
-    except UnicodeDecodeError as error:
-        raise ClientError(f"invalid utf8 bytes in {path}") from error
+        raise ClientError(f"open {path}: {(error.strerror or 'cannot be read').lower()}") from error
     found = []
-    for line in text.splitlines():
-        entry = line.lstrip()
-        if not entry or entry.startswith("#"):
+    for number, raw in enumerate(data.split(b"\n"), 1):
+        try:
+            line = raw.decode("utf-8").rstrip("\r").lstrip()
+        except UnicodeDecodeError:
+            raise ClientError(f"env file {path} contains invalid utf8 bytes at line {number}: {raw!r}") from None
+        if not line or line.startswith("#"):
             continue
-        name, equals, _ = entry.partition("=")
+        name = line.partition("=")[0]
         if not name:
-            raise ClientError(f"no variable name on line '{entry}'")
-        if any(character in " \t" for character in name):
+            raise ClientError(f"no variable name on line '{line}'")
+        if any(character.isspace() for character in (name if "=" in line else name.rstrip())):
             raise ClientError(f"variable '{name}' contains whitespaces")
-        if equals or not expand:
-            found.append(entry)
-        elif name in os.environ:
-            found.append(f"{name}={os.environ[name]}")
+        found.append(line if "=" in line else name.rstrip())
     return found
