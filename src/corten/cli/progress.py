@@ -7,7 +7,6 @@ left out. Follows moby's pkg/jsonmessage. Owns no connection: it takes decoded m
 from __future__ import annotations
 
 import os
-import sys
 import time
 
 from corten.cli import units
@@ -24,13 +23,23 @@ _BAR: Final = 50
 _BAR_NEEDS: Final = 110  #: columns from which a bar is drawn
 
 
-def show(messages: Iterable[Message], out: TextIO, *, is_terminal: bool) -> list[Any]:
-    """Write the messages; the auxiliary documents among them. ClientError when one of them is an error."""
+def show(
+    messages: Iterable[Message], out: TextIO, *, is_terminal: bool | None = None, quiet: bool = False
+) -> list[Any]:
+    """Write the messages; the auxiliary documents among them. ClientError when one of them is an error.
+
+    ``is_terminal`` None asks ``out``; ``quiet`` writes nothing.
+    """
+    if is_terminal is None:
+        is_terminal = out.isatty()
     auxiliary: list[Any] = []
     lines: dict[str, int] = {}
     for message in messages:
         if message.get("aux") is not None:
             auxiliary.append(message["aux"])
+            continue
+        if quiet:
+            _raise_for(message)
             continue
         up = _place(message, lines, out, is_terminal=is_terminal)
         _show_one(message, out, is_terminal=is_terminal)
@@ -58,9 +67,7 @@ def _place(message: Message, lines: dict[str, int], out: TextIO, *, is_terminal:
 
 
 def _show_one(message: Message, out: TextIO, *, is_terminal: bool) -> None:
-    failure = message.get("errorDetail") or ({"message": message["error"]} if message.get("error") else None)
-    if failure:
-        raise ClientError(str(failure.get("message", "")))
+    _raise_for(message)
     detail = message.get("progressDetail")
     stream = message.get("stream") or ""
     ending = ""
@@ -118,6 +125,7 @@ def _seconds(count: int) -> str:
     return (f"{hours}h" if hours else "") + (f"{minutes}m" if hours or minutes else "") + f"{seconds}s"
 
 
-def show_on_stdout(messages: Iterable[Message]) -> list[Any]:
-    """:func:`show` on standard output."""
-    return show(messages, sys.stdout, is_terminal=sys.stdout.isatty())
+def _raise_for(message: Message) -> None:
+    failure = message.get("errorDetail") or ({"message": message["error"]} if message.get("error") else None)
+    if failure:
+        raise ClientError(str(failure.get("message", "")))

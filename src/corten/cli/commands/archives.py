@@ -130,7 +130,7 @@ def _send(session: Session, path: str, query: dict[str, str | list[str]], pieces
 
     headers = {"Content-Type": "application/x-tar"}
     messages = session.client.documents("POST", path, query, pieces, headers)
-    progress.show_on_stdout(messages)
+    progress.show(messages, sys.stdout)
 
 
 def _open(path: str) -> int:

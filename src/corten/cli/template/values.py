@@ -65,12 +65,18 @@ class Struct:
 
     def field(self, name: str) -> object:
         """A field; KeyError when the struct has none of that name."""
-        if name in self.document:
-            value = self.document[name]
+        key = name if name in self.document else JSON_NAMES.get(name, name)
+        if key in self.document:
+            value = self.document[key]
             return Time(value) if name in self.times and isinstance(value, str) else typed(name, value)
         return LEFT_OUT[name]
 
 
+#: Fields whose name in JSON is another one than in Go.
+JSON_NAMES: Final = {
+    "APIVersion": "ApiVersion", "From": "from", "ID": "id", "Scope": "scope", "Status": "status", "Time": "time",
+    "TimeNano": "timeNano",
+}  # fmt: skip
 #: Fields by name that are slices or maps in Docker's types: what their null means.
 SLICES: Final = frozenset(
     """Aliases Args Binds BlkioDeviceReadBps BlkioDeviceReadIOps BlkioDeviceWriteBps BlkioDeviceWriteIOps
@@ -80,7 +86,7 @@ SLICES: Final = frozenset(
     Test Ulimits VolumesFrom""".split()
 )
 MAPS: Final = frozenset(
-    """Annotations AuxiliaryAddresses Containers Data DriverOpts ExposedPorts GwPriority Labels Networks Options
+    """Annotations Attributes AuxiliaryAddresses Containers Data Details DriverOpts ExposedPorts GwPriority Labels Networks Options
     PortBindings Ports Services Status StorageOpt Sysctls Tmpfs Volumes""".split()
 ) - {"GwPriority"}  # fmt: skip
 #: Maps whose elements are slices or pointers.
