@@ -47,9 +47,13 @@ def attach(session: Session, given: Options, arguments: list[str]) -> int:
     keys = given.text("detach-keys") or session.config.text("detachKeys")
     foreground = Foreground(session, identifier, tty=tty, stdin=stdin, detach_keys=keys)
     foreground.open()
+    if tty and streams.is_terminal(streams.STDOUT):
+        height, width = streams.size(streams.STDOUT)
+        # A size of its own first: the program draws itself anew only when the size changes.
+        session.client.call("POST", f"/containers/{identifier}/resize", {"h": str(height + 1), "w": str(width + 1)})
     foreground.run(sig_proxy=given.flag("sig-proxy") and not tty)
     if foreground.detached():
-        return 0
+        raise CommandFailed("read escape sequence")
     return exit_code(waiting)
 
 
@@ -127,6 +131,7 @@ class Foreground:
         self._tty = tty
         self._wanted = {"stdin": stdin, "stdout": stdout, "stderr": stderr}
         self._keys = detach_keys
+        self._key_bytes = streams.parse_keys(detach_keys) if tty and stdin else b""
         self._pump: streams.Pump | None = None
 
     def open(self) -> None:
@@ -135,7 +140,7 @@ class Foreground:
         query["stream"] = "1"
         query["detachKeys"] = self._keys
         stream = self._session.client.hijack(f"/containers/{self._container}/attach", query)
-        self._pump = streams.Pump(stream, tty=self._tty, **self._wanted)
+        self._pump = streams.Pump(stream, tty=self._tty, keys=self._key_bytes, **self._wanted)
 
     def run(self, *, sig_proxy: bool) -> None:
         """Copy until the end, with the terminal in raw mode where both sides have one."""
@@ -158,6 +163,8 @@ class Foreground:
         """Whether the stream ended by the detach keys: only then does the container still run."""
         if not (self._tty and self._wanted["stdin"]):
             return False
+        if self._pump is not None and self._pump.detached:
+            return True
         try:
             state = self._session.client.get(f"/containers/{self._container}/json")["State"]
         except ResponseError:

@@ -8,7 +8,6 @@ import time
 from corten.cli import listing, moments
 from corten.cli.options import Flag
 from corten.cli.session import CommandFailed
-from corten.client.errors import ClientError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ def _formatter(chosen: str) -> Callable[[dict[str, Any]], str]:
     if not chosen:
         return _line
     from corten.cli.template import ParseFailure, Template, TemplateError
-    from corten.cli.template.values import Struct
+    from corten.cli.template.values import EVENT, Struct
 
     try:
         template = Template("{{json .}}" if chosen == "json" else chosen)
@@ -53,9 +52,9 @@ def _formatter(chosen: str) -> Callable[[dict[str, Any]], str]:
 
     def show(event: dict[str, Any]) -> str:
         try:
-            return template.render(Struct(event))
+            return template.render(Struct(event, EVENT))
         except TemplateError as error:
-            raise ClientError(str(error)) from None
+            raise CommandFailed(f"Error parsing format: {error}", 64) from None
 
     return show
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from corten.cli import streams
 from corten.cli.options import Flag
+from corten.cli.session import CommandFailed
 from corten.client.transport import quote
 
 TYPE_CHECKING = False
@@ -34,6 +35,7 @@ def execute(session: Session, given: Options, arguments: list[str]) -> int:
     detach, tty = given.flag("detach"), given.flag("tty")
     stdin = given.flag("interactive") and not detach
     streams.check_terminal(stdin=stdin, tty=tty)
+    keys = streams.parse_keys(given.text("detach-keys") or session.config.text("detachKeys")) if stdin and tty else b""
     body: dict[str, Any] = {
         "User": given.text("user"),
         "Privileged": given.flag("privileged"),
@@ -58,11 +60,13 @@ def execute(session: Session, given: Options, arguments: list[str]) -> int:
         return 0
     streams.flush()
     stream = session.client.hijack(f"/exec/{identifier}/start", {}, start)
-    pump = streams.Pump(stream, tty=tty, stdin=stdin)
+    pump = streams.Pump(stream, tty=tty, stdin=stdin, keys=keys)
     if tty and stdin and streams.is_terminal(streams.STDIN):
         with streams.RawTerminal(streams.STDIN):
             streams.follow_size(session, f"/exec/{identifier}")
             pump.run()
     else:
         pump.run()
+    if pump.detached:
+        raise CommandFailed("read escape sequence")
     return int(session.client.get(f"/exec/{identifier}/json")["ExitCode"] or 0)

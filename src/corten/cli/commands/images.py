@@ -68,7 +68,7 @@ def ls(session: Session, given: Options, arguments: list[str]) -> int:
     rows = [
         image_row(image, names, whole=given.flag("no-trunc"))
         for image in images
-        for names in _names(image, with_digests=with_digests, digests=digests)
+        for names in names_of(image, with_digests=with_digests, digests=digests)
     ]
     columns = [("Repository", "REPOSITORY"), ("Tag", "TAG"), ("ID", "IMAGE ID"), ("CreatedSince", "CREATED"),
                ("Size", "SIZE")]  # fmt: skip
@@ -78,7 +78,7 @@ def ls(session: Session, given: Options, arguments: list[str]) -> int:
     return 0
 
 
-def _names(image: Document, *, with_digests: bool, digests: bool) -> list[tuple[str, str, str]]:
+def names_of(image: Document, *, with_digests: bool, digests: bool) -> list[tuple[str, str, str]]:
     """The rows of one image: (repository, tag, digest) for every name it has."""
     tags: dict[str, list[str]] = {}
     for name in image.get("RepoTags") or ():

@@ -36,7 +36,6 @@ _PATHS: Final = {"container": "/containers/{}/json", "image": "/images/{}/json",
                  "volume": "/volumes/{}"}  # fmt: skip
 #: Types that Docker's swarm mode and plugins have and an engine without them cannot find.
 _ABSENT: Final = ("config", "node", "plugin", "secret", "service", "task")
-_TIMES: Final = {"network": frozenset(("Created",))}
 
 
 def inspect(session: Session, given: Options, arguments: list[str]) -> int:
@@ -169,10 +168,10 @@ class _Printer:
     def _render(self, document: Any, kind: str) -> str:
         """Docker executes on its own types first, and on the bare JSON when that fails."""
         from corten.cli.template import TemplateError
-        from corten.cli.template.values import Struct, untyped
+        from corten.cli.template.values import NETWORK, PLAIN, Struct, untyped
 
         try:
-            return str(self._template.render(Struct(document, _TIMES.get(kind, frozenset()))))
+            return str(self._template.render(Struct(document, NETWORK if kind == "network" else PLAIN)))
         except TemplateError:
             pass
         try:

@@ -60,7 +60,7 @@ def volume(session: Session, given: Options, arguments: list[str]) -> int:
     wanted = _filters(session, given)
     if every:
         if any(value.startswith("all=") for value in wanted):
-            raise ClientError('conflicting options: cannot specify both --all and --filter all=1')
+            raise ClientError("conflicting options: cannot specify both --all and --filter all=1")
         wanted.append("all=true")
     text, gained = _volumes(session, wanted)
     return _report(text, gained)

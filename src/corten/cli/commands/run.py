@@ -41,6 +41,11 @@ def run(session: Session, given: Options, arguments: list[str]) -> int:
     """Run it; the exit code is the container's, or 125, 126, 127 when it did not get to run."""
     image, *command = arguments
     document = creating.checked(given, "run", lambda: bodies.build(given, image, command))
+    keys = given.text("detach-keys") or session.config.text("detachKeys")
+    try:
+        streams.parse_keys(keys)
+    except ClientError as error:
+        raise creating.framed(str(error), "run") from error
     detached = given.flag("detach")
     if not detached:
         streams.check_terminal(stdin=document["AttachStdin"], tty=given.flag("tty"))
@@ -58,7 +63,7 @@ def run(session: Session, given: Options, arguments: list[str]) -> int:
     if not any(document[name] for name in ATTACHED):
         session.print(identifier)
         return _start(session, identifier)
-    return _foreground(session, given, document, identifier)
+    return _foreground(session, given, document, identifier, keys)
 
 
 def _status(error: ClientError) -> CommandFailed:
@@ -79,7 +84,7 @@ def _start(session: Session, identifier: str) -> int:
     return 0
 
 
-def _foreground(session: Session, given: Options, document: dict[str, Any], identifier: str) -> int:
+def _foreground(session: Session, given: Options, document: dict[str, Any], identifier: str, keys: str) -> int:
     from corten.cli.commands.attach import Foreground, exit_code
 
     restore = streams.pass_signals(session, identifier) if given.flag("sig-proxy") else None  # (2)
@@ -91,7 +96,7 @@ def _foreground(session: Session, given: Options, document: dict[str, Any], iden
             stdin=document["AttachStdin"],
             stdout=document["AttachStdout"],
             stderr=document["AttachStderr"],
-            detach_keys=given.text("detach-keys") or session.config.text("detachKeys"),
+            detach_keys=keys,
         )
         foreground.open()  # (3)
         condition = "removed" if given.flag("rm") else "next-exit"

@@ -54,29 +54,51 @@ class TypedMap(dict):  # type: ignore[type-arg]
     zero: object = ""
 
 
+class Shape:
+    """What is particular to one of Docker's structs: the name that error texts show, fields that are times, Go names of
+    fields that JSON calls otherwise, and the zero values of fields that may be left out.
+    """
+
+    __slots__ = ("kind", "names", "times", "zeros")
+
+    def __init__(
+        self, kind: str = "struct", *, times: frozenset[str] = frozenset(), names: dict[str, str] | None = None,
+        zeros: dict[str, object] | None = None,
+    ) -> None:  # fmt: skip
+        self.kind = kind
+        self.times = times
+        self.names = names or {}
+        self.zeros = zeros or {}
+
+
+VERSION_NAMES: Final = {"APIVersion": "ApiVersion"}
+PLAIN: Final = Shape(names=VERSION_NAMES)
+EVENT: Final = Shape(
+    "*events.Message",
+    names={"From": "from", "ID": "id", "Scope": "scope", "Status": "status", "Time": "time", "TimeNano": "timeNano"},
+    zeros={"From": "", "ID": "", "Scope": "", "Status": ""},
+)
+NETWORK: Final = Shape("network.Inspect", times=frozenset(("Created",)))
+
+
 class Struct:
     """A decoded object as a Go struct. What is null or left out gets its type from the field's name."""
 
-    __slots__ = ("document", "times")
+    __slots__ = ("document", "shape")
 
-    def __init__(self, document: dict[str, Any], times: frozenset[str] = frozenset()) -> None:
+    def __init__(self, document: dict[str, Any], shape: Shape = PLAIN) -> None:
         self.document = document
-        self.times = times
+        self.shape = shape
 
     def field(self, name: str) -> object:
         """A field; KeyError when the struct has none of that name."""
-        key = name if name in self.document else JSON_NAMES.get(name, name)
+        key = self.shape.names.get(name, name)
         if key in self.document:
             value = self.document[key]
-            return Time(value) if name in self.times and isinstance(value, str) else typed(name, value)
-        return LEFT_OUT[name]
+            return Time(value) if name in self.shape.times and isinstance(value, str) else typed(name, value)
+        return self.shape.zeros[name] if name in self.shape.zeros else LEFT_OUT[name]
 
 
-#: Fields whose name in JSON is another one than in Go.
-JSON_NAMES: Final = {
-    "APIVersion": "ApiVersion", "From": "from", "ID": "id", "Scope": "scope", "Status": "status", "Time": "time",
-    "TimeNano": "timeNano",
-}  # fmt: skip
 #: Fields by name that are slices or maps in Docker's types: what their null means.
 SLICES: Final = frozenset(
     """Aliases Args Binds BlkioDeviceReadBps BlkioDeviceReadIOps BlkioDeviceWriteBps BlkioDeviceWriteIOps
@@ -237,7 +259,9 @@ def type_name(value: object) -> str:
             return name
     if isinstance(value, Row):
         return value.kind
-    return "<nil>" if value is None or isinstance(value, (NoValue, Nil)) else "struct"
+    if isinstance(value, Struct):
+        return value.shape.kind
+    return "<nil>" if value is None or isinstance(value, (NoValue, Nil)) else type(value).__name__
 
 
 def kind(value: object) -> str:
