@@ -126,6 +126,7 @@ def remains(engine: EngineProcess) -> dict[str, list[str]]:
         if kind in item and item[kind].get("elem") and re.search(r"\b2\d{4}\b", json.dumps(item[kind]["elem"]))
     ]
     return {
+        "processes": processes(engine),
         "cgroups": [str(path) for path in Path("/sys/fs/cgroup").glob(f"*/corten-{suffix}/*/")],
         "mounts": mounts,
         "nft elements of published ports": elements,
@@ -133,9 +134,53 @@ def remains(engine: EngineProcess) -> dict[str, list[str]]:
         "container directories": os.listdir(engine.data_root / "containers"),
         "volumes": [name for name in os.listdir(engine.data_root / "volumes") if len(name) == 64],
         "ingests": os.listdir(engine.data_root / "content/ingest"),
-        "half layers": [name for name in os.listdir(engine.data_root / "layers") if name.startswith(".")],
+        "half made or half deleted": [
+            f"{folder}/{name}"
+            for folder in ("layers", "snapshots", "volumes", "init")
+            for name in os.listdir(engine.data_root / folder)
+            if name.startswith(".")
+        ],
+        "state files of the shim": os.listdir(engine.exec_root / "shim"),
         "interfaces": [name for name in interfaces() if name not in ("lo", engine.bridge)],
     }
+
+
+def processes(engine: EngineProcess) -> list[str]:
+    """Those in the engine's cgroups, and those with its exec root on their command line but cortend and the shim."""
+    assert engine.process is not None
+    own = {str(engine.process.pid), str(engine.shim_pid())}
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or entry.name in own:
+            continue
+        try:
+            groups = (entry / "cgroup").read_text()
+            command = (entry / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if f"/corten-{engine.instance}" in groups or str(engine.exec_root).encode() in command:
+            found.append(f"{entry.name} {command!r}")
+    return found
+
+
+def descriptors(engine: EngineProcess) -> list[str]:
+    """What the shim holds open, by kind: a namespace, pipe, socket or pidfd too many is a leak."""
+    folder = f"/proc/{engine.shim_pid()}/fd"
+    found = []
+    for name in os.listdir(folder):
+        try:
+            found.append(re.sub(r"[0-9]+", "N", os.readlink(f"{folder}/{name}")))
+        except FileNotFoundError:
+            continue
+    return sorted(found)
+
+
+def eventually(look: Callable[[], object], wanted: object) -> None:
+    """Until ``look`` gives what is wanted; its last answer is compared, so a failure shows it."""
+    deadline = time.monotonic() + 15
+    while look() != wanted and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert look() == wanted
 
 
 def interfaces() -> list[str]:
@@ -151,6 +196,8 @@ def crash_under_load(engine: EngineProcess, debian_tar: Path, rounds: int) -> No
         saved = engine.root / "saved.tar"
         engine.docker("save", "-o", str(saved), "saved:latest")
         engine.docker("rmi", "saved:latest")
+        engine.docker("run", "--rm", "busybox", "true")  # what the shim opens at its first container stays
+        held = descriptors(engine)
         pids = steady(engine)
         load = Load(engine, saved)
         with load.running():
@@ -162,18 +209,24 @@ def crash_under_load(engine: EngineProcess, debian_tar: Path, rounds: int) -> No
         engine.docker("pull", "-q", REFERENCE)
         assert registry.manifest("load/debian", "latest")[0] in engine.docker("images", "--digests").stdout
         assert engine.docker("run", "--rm", REFERENCE, "python3", "-c", "print(6 * 7)").stdout == "42\n"
-        engine.docker("rmi", REFERENCE)
+        engine.docker("load", "-i", str(saved))
+        engine.docker("rmi", REFERENCE, "saved:latest")
 
     for name in pids:
         no_tick_lost(engine, name)
     everything = engine.docker("ps", "-aq").stdout.split()
     engine.docker("rm", "-f", "-v", *everything, timeout=120)
+    eventually(lambda: descriptors(engine), held)
+    nothing_is_left(engine)
     engine.stop()
+    assert engine.verify() == []
     engine.start()
-    deadline = time.monotonic() + 15
-    while any(remains(engine).values()) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    assert {kind: found for kind, found in remains(engine).items() if found} == {}
+    nothing_is_left(engine)
+
+
+def nothing_is_left(engine: EngineProcess) -> None:
+    """No leak, and the store is whole."""
+    eventually(lambda: {kind: found for kind, found in remains(engine).items() if found}, {})
     assert engine.verify() == []
 
 

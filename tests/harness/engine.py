@@ -139,6 +139,17 @@ class EngineProcess:
             self._end_processes()
             shutil.rmtree(self.root)
 
+    def verify(self) -> list[str]:
+        """What ``doctor --fsck`` says of the data root; all it can say when the engine is stopped."""
+        command = [sys.executable, "-m", "corten.daemon.doctor", "--fsck", "--json", "--data-root", str(self.data_root)]
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert result.stdout, result.stderr
+        report = json.loads(result.stdout)
+        damaged = any(finding["kind"] != "orphan" for finding in report["findings"])
+        assert result.returncode == int(damaged), result.stdout
+        assert report["in_use"] == (self.process is not None and self.process.poll() is None)
+        return [f"{finding['kind']}: {finding['text']}" for finding in report["findings"]]
+
     def _end_processes(self) -> None:
         if self.process is not None and self.process.poll() is None:
             self.kill()

@@ -1,7 +1,7 @@
-"""``corten doctor``: what this host gives, and what each lack costs.
+"""``corten doctor``: what this host gives, and what each lack costs; with ``--fsck``, whether a data root is whole.
 
-Run as ``python -m corten.daemon.doctor [--json] [--data-root DIR]``. Exit code 1 when something an engine cannot do
-without is missing, else 0. It changes nothing and needs no engine.
+Run as ``python -m corten.daemon.doctor [--fsck] [--json] [--data-root DIR]``. Exit code 1 when something an engine
+cannot do without is missing, or something stored is damaged or missing, else 0. It changes nothing and needs no engine.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from typing import Final
 
 import msgspec
 
+from corten.engine import fsck
 from corten.engine import host as hosts
+from corten.errors import CortenError
 
 OK: Final = "ok"
 LACK: Final = "lack"
@@ -137,26 +139,51 @@ def render(findings: Sequence[Finding]) -> str:
     return "\n".join(lines)
 
 
+def render_fsck(report: fsck.Report) -> str:
+    """What was found, worst first, and what was looked at."""
+    order = (fsck.DAMAGED, fsck.MISSING, fsck.ORPHAN)
+    lines = [
+        f"{finding.kind:<8} {finding.text}"
+        for finding in sorted(report.findings, key=lambda finding: order.index(finding.kind))
+    ]
+    checked = ", ".join(f"{number} {noun}" for noun, number in report.checked.items())
+    verdict = f"{len(lines)} findings" if lines else "everything is whole"
+    if report.in_use:
+        verdict += "; an engine uses this data root, so what nobody names was not looked for"
+    return "\n".join([*lines, f"checked {checked}: {verdict}"])
+
+
 def main(arguments: Sequence[str]) -> int:
-    """Read the host, print the report; 0, or 1 when a container could not run, or 2 for wrong arguments."""
+    """Read the host or the store and print the report; 0, 1 when something is badly wrong, or 2 for wrong arguments."""
     data_root = "/var/lib/corten"
-    as_json = False
+    as_json = store = False
     rest = list(arguments)
     while rest:
         word = rest.pop(0)
         if word == "--json":
             as_json = True
+        elif word == "--fsck":
+            store = True
         elif word == "--data-root" and rest:
             data_root = rest.pop(0)
         else:
             print(f"corten doctor: unknown argument: {word}", file=sys.stderr)
             return 2
+    if store:
+        return _fsck(data_root, as_json=as_json)
     findings = diagnose(hosts.read(data_root))
-    if as_json:
-        print(msgspec.json.encode(findings).decode())
-    else:
-        print(render(findings))
+    print(msgspec.json.encode(findings).decode() if as_json else render(findings))
     return 1 if any(finding.level == FATAL for finding in findings) else 0
+
+
+def _fsck(data_root: str, *, as_json: bool) -> int:
+    try:
+        report = fsck.check(data_root)
+    except (CortenError, OSError) as exc:
+        print(f"corten doctor: {exc}", file=sys.stderr)
+        return 1
+    print(msgspec.json.encode(report).decode() if as_json else render_fsck(report))
+    return 1 if any(finding.kind != fsck.ORPHAN for finding in report.findings) else 0
 
 
 if __name__ == "__main__":

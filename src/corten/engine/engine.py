@@ -48,6 +48,7 @@ from corten.engine.spec.resources import HostLimits
 from corten.engine.system import SystemService
 from corten.engine.volumes import VolumeService
 from corten.errors import Unavailable
+from corten.storage import gc
 from corten.storage.content import ContentStore
 from corten.storage.metadata import Database
 from corten.storage.snapshot import Snapshotter, open_snapshotter
@@ -143,15 +144,14 @@ class Engine:
         self._engine_id = _identity(database)
         self._snapshotter: Snapshotter = open_snapshotter(root)
         self._volume_store = VolumeStore(root / "volumes", database)
-        self._deletions = self._volume_store.recover()
+        content = ContentStore(root / "content")
+        self._deletions = gc.recover(content, self._snapshotter, self._volume_store)
         for warning in (*self._volume_store.problems, *self._snapshotter.warnings):
             logger.warning("%s", warning)
         self.events = EventService()
         self._roster = Roster(database)
         self._closing.callback(self._roster.close)
-        self.images = ImageService(
-            self.config, database, ContentStore(root / "content"), self._snapshotter.layers, self.events
-        )
+        self.images = ImageService(self.config, database, content, self._snapshotter.layers, self.events)
         self.networks = NetworkService(self.config, self.events)
 
     def _build(self) -> None:
@@ -195,7 +195,10 @@ class Engine:
         await self.volumes.sweep(orphans)
         await asyncio.to_thread(recovery.sweep, self.config, self._snapshotter, leftovers)
         for delete in self._deletions:
-            await asyncio.to_thread(delete)
+            try:
+                await asyncio.to_thread(delete)
+            except OSError as exc:
+                logger.warning("what an earlier engine left is still there: %s", exc)
         await self.images.sweep()
 
     def _drop_cgroup(self) -> None:

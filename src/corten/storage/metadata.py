@@ -19,7 +19,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from corten.errors import Unavailable
 from corten.storage.durable import sync_directory
@@ -159,6 +159,36 @@ class Database:
         saved = _salvage(aside, fresh)
         self.problems.append(f"{self._path}: {error}: moved to {aside.name}, {saved} records saved")
         return fresh
+
+
+class Dump(NamedTuple):
+    """Everything in a database file: records by collection and key, what was set aside, and what is wrong with it."""
+
+    records: dict[str, dict[str, bytes]]
+    quarantined: list[tuple[str, str, str]]
+    problems: list[str]
+
+
+def dump(path: Path) -> Dump:
+    """Read a database without changing it, also while an engine uses it; unreadable pages are among the problems."""
+    found = Dump({}, [], [])
+    try:
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None, timeout=10)
+    except sqlite3.DatabaseError as error:
+        found.problems.append(f"{path}: {error}")
+        return found
+    try:
+        connection.execute("BEGIN")  # one state of it, whatever is committed meanwhile
+        checked = [str(row[0]) for row in connection.execute("PRAGMA integrity_check")]
+        found.problems.extend(f"{path}: {line}" for line in checked if line != "ok")
+        for collection, key, value in connection.execute("SELECT collection, key, value FROM records ORDER BY rowid"):
+            found.records.setdefault(collection, {})[key] = value
+        found.quarantined.extend(connection.execute("SELECT collection, key, reason FROM quarantine ORDER BY rowid"))
+    except sqlite3.DatabaseError as error:
+        found.problems.append(f"{path}: {error}")
+    finally:
+        connection.close()
+    return found
 
 
 def _open(path: Path) -> sqlite3.Connection:

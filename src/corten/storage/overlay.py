@@ -22,6 +22,7 @@ from corten.storage import initlayer
 from corten.storage.layer.store import LayerStore, copy_directory_status
 from corten.storage.trees import Mount, TreeDirectories, TreeRecord, tree_size
 
+PROBE: Final = ".probe-"
 OPTIONS: Final = ("index=off", "redirect_dir=off", "metacopy=off")
 
 
@@ -94,7 +95,7 @@ def probe(data_root: Path) -> str:
     A real overlay is made of real directories there and thrown away; it is never attached anywhere.
     """
     with ExitStack() as stack:
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=".probe-", dir=data_root)))
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=PROBE, dir=data_root)))
         descriptors: dict[str, int] = {}
         for name in ("lower", "upper", "work"):
             (directory / name).mkdir()

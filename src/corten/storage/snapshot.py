@@ -132,6 +132,7 @@ class Snapshotter:
         """What a crash left half made or half deleted; call the results, from any thread, to delete it."""
         halves = list(self._init_root.glob(".new-*")) if self._init_root.exists() else []
         halves += self._directories.leftovers()
+        halves += self._init_root.parent.glob(f"{overlay.PROBE}*")
         return [*self.layers.recover(), *(_removal(path) for path in halves)]
 
     def _layers_under(self, chain: Digest) -> list[Digest]:

@@ -67,7 +67,7 @@ class VolumeStore:
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
         for key, raw in database.load(COLLECTION):
             try:
-                self._volumes[key] = msgspec.json.decode(raw, type=Volume)
+                self._volumes[key] = decode(raw)
             except msgspec.DecodeError as error:
                 database.quarantine(COLLECTION, key, str(error))
                 self.problems.append(f"record of volume {key} is unreadable: {error}")
@@ -230,6 +230,11 @@ class VolumeStore:
             with self._database.transaction(durable=True) as change:
                 change.delete(COLLECTION, name)
             del self._volumes[name]
+
+
+def decode(raw: bytes) -> Volume:
+    """A volume's record; raises msgspec.DecodeError."""
+    return msgspec.json.decode(raw, type=Volume)
 
 
 def check_name(name: str) -> str:

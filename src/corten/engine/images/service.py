@@ -4,8 +4,6 @@ Owns the making and the order of its collaborators, and start-up. Refuses to do 
 method of the one collaborator that knows it.
 """
 
-import asyncio
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from corten.engine.config import EngineConfig
@@ -38,9 +36,7 @@ class ImageService:
     ) -> None:
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="layer")
         self._store = store = ImageStore(database)
-        self._content, self._layers = content, layers
         self._problems: list[str] = []
-        self._leftovers: list[Callable[[], None]] = []
         usage = ImageUsage()
         self._parts = parts = ImageParts(store, content, layers)
         fetcher = LayerFetcher(content, layers, self._pool, downloads=config.max_concurrent_downloads)
@@ -65,23 +61,15 @@ class ImageService:
         self.in_use, self.release, self.set_running = usage.in_use, usage.release, usage.set_running
 
     async def startup(self) -> list[str]:
-        """Read the records and find what a crash left half done; what could not be read, in words for the log.
-
-        To be called before any other request; :meth:`sweep` deletes what was found.
-        """
+        """Read the records, before any other request; what could not be read, in words for the log."""
         self._problems = self._store.load()
-        self._leftovers = await asyncio.to_thread(self._layers.recover)
-        await asyncio.to_thread(self._content.recover)
         return self._problems
 
     async def sweep(self) -> int:
-        """Remove what a crash or a forced removal left, once every container is registered; bytes freed.
+        """Remove what a lost request or a forced removal left, once every container is registered; bytes freed.
 
         After a start that lost records nothing nameless is removed: it may be what a lost record named.
         """
-        for dispose in self._leftovers:
-            await asyncio.to_thread(dispose)
-        self._leftovers = []
         freed = (await self._remover.sweep_hidden()).freed
         return freed if self._problems else freed + await self._parts.sweep_orphans()
 
