@@ -131,7 +131,8 @@ def identify(user: dict[str, Any], root: Root) -> Identity:
     content = _database(root, "/etc/group")
     identity = resolve(user["corten.user"], _database(root, "/etc/passwd"), content)
     extra += group_ids(user.get("corten.groups") or (), content)
-    groups = list(dict.fromkeys((*identity.groups, *extra)))
+    # The primary group is among the supplementary ones, so that a setgid program cannot shed it (CVE-2022-36109).
+    groups = list(dict.fromkeys((identity.gid, *identity.groups, *extra)))
     return Identity(identity.uid, identity.gid, groups, identity.home)
 
 
