@@ -12,7 +12,7 @@ from corten.client.errors import ClientError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import Final
 
     from corten.cli.options import Options
@@ -60,7 +60,9 @@ def _check_target(target: str) -> None:
     if os.path.isdir(target):
         raise ClientError(f'failed to save image: invalid output path: "{target}" must be a regular file')
     if os.path.exists(target) and not os.path.isfile(target):
-        raise ClientError(f'failed to save image: invalid output path: "{target}" is a device, it must be a regular file')
+        raise ClientError(
+            f'failed to save image: invalid output path: "{target}" is a device, it must be a regular file'
+        )
 
 
 def _save_to(target: str, pieces: Iterator[bytes]) -> None:
@@ -104,10 +106,12 @@ def import_(session: Session, given: Options, arguments: list[str]) -> int:
     """Make an image of a file system's tar, from a file or from standard input."""
     source = arguments[0]
     if "://" in source:
-        raise ClientError(f"importing from a URL is not supported: fetch {source} and give the file or - for standard input")
+        raise ClientError(
+            f"importing from a URL is not supported: fetch {source} and give the file or - for standard input"
+        )
     descriptor = 0 if source == "-" else _open(source)
     repository, tag = _target(arguments[1]) if len(arguments) > 1 else ("", "")
-    query = {
+    query: dict[str, str | Sequence[str]] = {
         "fromSrc": "-",
         "repo": repository,
         "tag": tag,
@@ -125,7 +129,7 @@ def _target(name: str) -> tuple[str, str]:
     return (repository, tag) if colon and "/" not in tag else (name, "")
 
 
-def _send(session: Session, path: str, query: dict[str, str | list[str]], pieces: Iterator[bytes]) -> None:
+def _send(session: Session, path: str, query: Mapping[str, str | Sequence[str]], pieces: Iterator[bytes]) -> None:
     from corten.cli import progress
 
     headers = {"Content-Type": "application/x-tar"}

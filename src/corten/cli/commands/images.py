@@ -88,7 +88,7 @@ def names_of(image: Document, *, with_digests: bool, digests: bool) -> list[tupl
     for name in image.get("RepoDigests") or ():
         repository, _, digest = name.partition("@")
         by_digest.setdefault(repository, []).append(digest)
-    if not tags and not by_digest or (NONE in tags and NONE in by_digest):
+    if (not tags and not by_digest) or (NONE in tags and NONE in by_digest):
         return [(NONE, NONE, NONE)]
     rows = []
     for repository, its_tags in tags.items():

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from corten.cli.options import Options
     from corten.cli.session import Session
+    from corten.cli.template import Template
     from corten.client.transport import Client
 
     Look = Callable[[str], bytes]
@@ -144,10 +145,10 @@ class _Printer:
         self._format = format_text
         self._documents: list[str] = []
         self._lines: list[str] = []
-        self._template = self._parse(format_text) if format_text not in ("", "json") else None
+        self._template: Template | None = None if format_text in ("", "json") else self._parse(format_text)
 
     @staticmethod
-    def _parse(format_text: str) -> Any:
+    def _parse(format_text: str) -> Template:
         from corten.cli.template import ParseFailure, Template
 
         try:
@@ -163,19 +164,20 @@ class _Printer:
         if self._template is None:
             self._documents.append(source)
         else:
-            self._lines.append(self._render(decode(text), kind))
+            self._lines.append(self._render(self._template, decode(text), kind))
 
-    def _render(self, document: Any, kind: str) -> str:
+    @staticmethod
+    def _render(template: Template, document: Any, kind: str) -> str:
         """Docker executes on its own types first, and on the bare JSON when that fails."""
         from corten.cli.template import TemplateError
         from corten.cli.template.values import NETWORK, PLAIN, Struct, untyped
 
         try:
-            return str(self._template.render(Struct(document, NETWORK if kind == "network" else PLAIN)))
+            return template.render(Struct(document, NETWORK if kind == "network" else PLAIN))
         except TemplateError:
             pass
         try:
-            return str(self._template.render(untyped(document), strict=True))
+            return template.render(untyped(document), strict=True)
         except TemplateError as error:
             raise ClientError(f"template parsing error: {error}") from None
 

@@ -55,7 +55,9 @@ def volume(session: Session, given: Options, arguments: list[str]) -> int:
     """Remove unused volumes."""
     every = given.flag("all")
     what = "local volumes" if every else "anonymous local volumes"
-    if not _agreed(given, f"WARNING! This will remove {'all ' if every else ''}{what} not used by at least one container."):
+    if not _agreed(
+        given, f"WARNING! This will remove {'all ' if every else ''}{what} not used by at least one container."
+    ):
         return 0
     wanted = _filters(session, given)
     if every:

@@ -114,7 +114,12 @@ def _wants_size(format_text: str) -> bool:
     probe = row({"Id": "", "Created": 0, "Image": ""}, whole=True)
     asked: list[bool] = []
     fields = dict(probe.fields)
-    fields["Size"] = lambda: asked.append(True) or ""
+
+    def size() -> str:
+        asked.append(True)
+        return ""
+
+    fields["Size"] = size
     try:
         Template(format_text).render(Row(_KIND, fields, probe.methods))
     except ParseFailure as error:

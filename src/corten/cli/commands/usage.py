@@ -95,9 +95,9 @@ def _verbose(usage: Document) -> str:
     shown = [
         images.image_row(image, names, whole=False)
         for image in usage.get("Images") or []
-        for names in images.names_of(image, with_digests=False, digests=False)
+        for names in images.names_of(image, with_digests=False, digests=False)[:1]
     ]
-    containers = [ps.row(container, whole=False) for container in usage.get("Containers") or []]
+    containers = [ps.row(container | {"SizeRootFs": 0}, whole=False) for container in usage.get("Containers") or []]
     kept = [volumes.row(volume) for volume in usage.get("Volumes") or []]
     cache = usage.get("BuildCache") or []
     total = sum(item.get("Size", 0) for item in cache if not item.get("Shared"))
@@ -123,14 +123,20 @@ def _table(rows: list[Row], columns: tuple[tuple[str, str], ...]) -> str:
 
 
 def _cache_table(items: list[Document]) -> str:
-    rows = [["CACHE ID", "CACHE TYPE", "SIZE", "CREATED", "LAST USED", "USAGE", "SHARED"]]
-    for item in items:
-        rows.append([
-            f"{item['ID'][:12]}{'*' if item.get('InUse') else ''}", item.get("Type", ""), units.size(item.get("Size", 0)),
-            _since(item.get("CreatedAt")), _since(item.get("LastUsedAt")), str(item.get("UsageCount", 0)),
-            "true" if item.get("Shared") else "false",
-        ])  # fmt: skip
-    return table.of_rows(rows)
+    headers = ["CACHE ID", "CACHE TYPE", "SIZE", "CREATED", "LAST USED", "USAGE", "SHARED"]
+    return table.of_rows([headers, *(_cache_row(item) for item in items)])
+
+
+def _cache_row(item: Document) -> list[str]:
+    return [
+        item["ID"][:12] + ("*" if item.get("InUse") else ""),
+        item.get("Type", ""),
+        units.size(item.get("Size", 0)),
+        _since(item.get("CreatedAt")),
+        _since(item.get("LastUsedAt")),
+        str(item.get("UsageCount", 0)),
+        "true" if item.get("Shared") else "false",
+    ]
 
 
 def _since(moment: str | None) -> str:

@@ -42,7 +42,9 @@ def create(session: Session, given: Options, arguments: list[str]) -> int:
     """Create a volume and print its name."""
     name = given.text("name")
     if arguments and name:
-        raise ClientError("conflicting options: cannot specify a volume name through both --name and as a positional arg")
+        raise ClientError(
+            "conflicting options: cannot specify a volume name through both --name and as a positional arg"
+        )
     body = {
         "Driver": given.text("driver"),
         "DriverOpts": pairs(given.texts("opt")),

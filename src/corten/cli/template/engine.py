@@ -128,10 +128,7 @@ class _Run:
             if pipeline.assigns:
                 self._assign(name, value)
                 continue
-            for variable in self.variables:
-                if variable[0] == name:
-                    last = variable
-            last[1] = value
+            next(variable for variable in reversed(self.variables) if variable[0] == name)[1] = value
 
     def _pairs(self, value: object) -> Sequence[tuple[object, object]]:
         if isinstance(value, list):
@@ -194,7 +191,7 @@ class _Run:
             return self._nested(dot, first)
         if isinstance(first, nodes.Dot):
             return dot
-        assert isinstance(first, nodes.Literal)  # noqa: S101  the last kind there is
+        assert isinstance(first, nodes.Literal)
         if first.kind == "nil":
             raise self.fail("nil is not a command")
         return first.value
@@ -203,7 +200,11 @@ class _Run:
         return self.pipeline(dot, node)
 
     def _path(
-        self, dot: object, node: nodes.Fields | nodes.Chain | nodes.Variable, arguments: Sequence[nodes.Node], final: object
+        self,
+        dot: object,
+        node: nodes.Fields | nodes.Chain | nodes.Variable,
+        arguments: Sequence[nodes.Node],
+        final: object,
     ) -> object:
         """Fields after a start; only the last of them may take arguments."""
         self.node = node
@@ -324,7 +325,7 @@ class _Run:
             return self._checked(self._nested(dot, node), kind)
         if isinstance(node, nodes.Function):
             return self._checked(self._call(dot, node, (), _MISSING), kind)
-        assert isinstance(node, (nodes.Fields, nodes.Variable, nodes.Chain))  # noqa: S101  the last kinds there are
+        assert isinstance(node, (nodes.Fields, nodes.Variable, nodes.Chain))
         return self._checked(self._path(dot, node, (node,), _MISSING), kind)
 
     def _constant(self, node: nodes.Literal, kind: str) -> object:

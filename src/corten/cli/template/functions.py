@@ -106,7 +106,7 @@ def _slice(value: object, *indexes: object) -> object:
 
 
 def to_json(value: object) -> str:
-    """Compact JSON as Go's encoder gives it without HTML escapes; a list's row comes with them, as it marshals itself."""
+    """Compact JSON as Go's encoder gives it without HTML escapes; a list's row marshals itself, with them."""
     text = encode(values.document(value))
     if isinstance(value, Row):
         for character, escape in (("<", "\\u003c"), (">", "\\u003e"), ("&", "\\u0026")):
@@ -150,7 +150,14 @@ def _pad(text: str, before: int, after: int) -> str:
 
 def _html(*operands: object) -> str:
     text = sprint(*operands)
-    for character, entity in (("&", "&amp;"), ("'", "&#39;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&#34;"), ("\0", "�")):
+    for character, entity in (
+        ("&", "&amp;"),
+        ("'", "&#39;"),
+        ("<", "&lt;"),
+        (">", "&gt;"),
+        ('"', "&#34;"),
+        ("\0", "�"),
+    ):
         text = text.replace(character, entity)
     return text
 

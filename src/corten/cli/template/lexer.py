@@ -32,9 +32,8 @@ COMMA: Final = ","
 EOF: Final = "EOF"
 ERROR: Final = "error"
 
-KEYWORDS: Final = frozenset("block break continue define else end if range template with".split())
+KEYWORDS: Final = frozenset(["block", "break", "continue", "define", "else", "end", "if", "range", "template", "with"])
 SPACES: Final = " \t\r\n"
-_SINGLE: Final = {"|": PIPE, "=": ASSIGN, ",": COMMA}
 
 
 class Token:
@@ -129,7 +128,9 @@ class Lexer:
 
     def _action(self) -> bool:
         """One action; whether the text after it is trimmed."""
-        trimmed = self._text[self._at + 2 : self._at + 3] == "-" and self._text[self._at + 3 : self._at + 4] in tuple(SPACES)
+        trimmed = self._text[self._at + 2 : self._at + 3] == "-" and self._text[self._at + 3 : self._at + 4] in tuple(
+            SPACES
+        )
         after = self._at + (4 if trimmed else 2)
         if self._text.startswith("/*", after - (1 if trimmed else 0)) or self._text.startswith("/*", after):
             return self._comment(after)
@@ -174,8 +175,8 @@ class Lexer:
         character = text[at]
         if character in SPACES:
             self._spaces()
-        elif character in _SINGLE:
-            self._emit(_SINGLE[character], at + 1)
+        elif character in "|=,()":
+            self._mark(character)
         elif character == ":":
             if text[at + 1 : at + 2] != "=":
                 raise _Failure("expected :=")
@@ -190,13 +191,15 @@ class Lexer:
             self._number()
         elif character == "_" or character.isalpha():
             self._word()
-        elif character in "()":
+        else:
+            raise _Failure(f"unrecognized character in action: U+{ord(character):04X} {_shown(character)}")
+
+    def _mark(self, character: str) -> None:
+        if character in "()":
             self._depth += 1 if character == "(" else -1
             if self._depth < 0:
                 raise _Failure("unexpected right paren")
-            self._emit(character, at + 1)
-        else:
-            raise _Failure(f"unrecognized character in action: U+{ord(character):04X} {_shown(character)}")
+        self._emit(character, self._at + 1)
 
     def _spaces(self) -> None:
         end = self._at

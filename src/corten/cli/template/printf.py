@@ -1,4 +1,7 @@
-"""Go's ``fmt.Sprintf`` for template values; pure. Verbs v s q d x X o b c U t f F e E g G T, flags ``+-# 0``, width, precision."""
+"""Go's ``fmt.Sprintf`` for template values; pure.
+
+Verbs v s q d x X o b c U t f F e E g G T, the flags ``+-# 0``, width and precision.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,8 @@ from corten.cli.template.values import show, show_float, type_name
 
 FLAGS = "+-# 0"
 
-def sprintf(pattern: str, values: "list[object]") -> str:
+
+def sprintf(pattern: str, values: list[object]) -> str:
     """The pattern with its verbs replaced; wrong verbs and counts are shown in the text as Go does."""
     pieces: list[str] = []
     taken = 0
@@ -41,7 +45,7 @@ def sprintf(pattern: str, values: "list[object]") -> str:
     return "".join(pieces)
 
 
-def _directive(pattern: str, position: int, values: "list[object]") -> "tuple[str, int, int, int, int]":
+def _directive(pattern: str, position: int, values: list[object]) -> tuple[str, int, int, int, int]:
     """Flags, width, precision (-1: none), where the verb is, and how many values ``*`` took."""
     start = position
     while position < len(pattern) and pattern[position] in FLAGS:
@@ -98,14 +102,18 @@ def _general(value: object, flags: str) -> str:
     if "#" in flags and isinstance(value, str):
         return quote(value)
     text = show(value)
-    return f"+{text}" if "+" in flags and isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0 else text
+    return (
+        f"+{text}"
+        if "+" in flags and isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0
+        else text
+    )
 
 
 def _sign(value: float, flags: str) -> str:
     return "-" if value < 0 else "+" if "+" in flags else " " if " " in flags else ""
 
 
-def _integer(verb: str, value: int, flags: str) -> "str | None":
+def _integer(verb: str, value: int, flags: str) -> str | None:
     sign, size, sharp = _sign(value, flags), abs(value), "#" in flags
     if verb == "d":
         return f"{sign}{size}"
@@ -119,7 +127,7 @@ def _integer(verb: str, value: int, flags: str) -> "str | None":
     return f"U+{value:04X}" if verb == "U" else None
 
 
-def _float(verb: str, value: float, flags: str, precision: int) -> "str | None":
+def _float(verb: str, value: float, flags: str, precision: int) -> str | None:
     sign, size = _sign(value, flags), abs(value)
     if verb in "fFeE":
         return f"{sign}{size:.{6 if precision < 0 else precision}{verb}}"
@@ -128,7 +136,7 @@ def _float(verb: str, value: float, flags: str, precision: int) -> "str | None":
     return None
 
 
-def _string(verb: str, value: str, flags: str, precision: int) -> "str | None":
+def _string(verb: str, value: str, flags: str, precision: int) -> str | None:
     if verb == "s":
         return value if precision < 0 else value[:precision]
     if verb == "q":

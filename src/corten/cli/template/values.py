@@ -100,17 +100,19 @@ class Struct:
 
 
 #: Fields by name that are slices or maps in Docker's types: what their null means.
-SLICES: Final = frozenset(
-    """Aliases Args Binds BlkioDeviceReadBps BlkioDeviceReadIOps BlkioDeviceWriteBps BlkioDeviceWriteIOps
-    BlkioWeightDevice CapAdd CapDrop Capabilities Cmd DNSNames DeviceCgroupRules DeviceIDs DeviceRequests Devices Dns
-    DnsOptions DnsSearch Entrypoint Env ExecIDs ExtraHosts GroupAdd Layers Links LinkLocalIPs Log MaskedPaths Mounts
-    OnBuild Peers ReadonlyPaths RepoDigests RepoTags SecondaryIPAddresses SecondaryIPv6Addresses SecurityOpt Shell
-    Test Ulimits VolumesFrom""".split()
-)
-MAPS: Final = frozenset(
-    """Annotations Attributes AuxiliaryAddresses Containers Data Details DriverOpts ExposedPorts GwPriority Labels Networks Options
-    PortBindings Ports Services Status StorageOpt Sysctls Tmpfs Volumes""".split()
-) - {"GwPriority"}  # fmt: skip
+SLICES: Final = frozenset((
+    "Aliases", "Args", "Binds", "BlkioDeviceReadBps", "BlkioDeviceReadIOps", "BlkioDeviceWriteBps",
+    "BlkioDeviceWriteIOps", "BlkioWeightDevice", "CapAdd", "CapDrop", "Capabilities", "Cmd", "DNSNames",
+    "DeviceCgroupRules", "DeviceIDs", "DeviceRequests", "Devices", "Dns", "DnsOptions", "DnsSearch", "Entrypoint",
+    "Env", "ExecIDs", "ExtraHosts", "GroupAdd", "Layers", "Links", "LinkLocalIPs", "Log", "MaskedPaths", "Mounts",
+    "OnBuild", "Peers", "ReadonlyPaths", "RepoDigests", "RepoTags", "SecondaryIPAddresses", "SecondaryIPv6Addresses",
+    "SecurityOpt", "Shell", "Test", "Ulimits", "VolumesFrom",
+))  # fmt: skip
+MAPS: Final = frozenset((
+    "Annotations", "Attributes", "AuxiliaryAddresses", "Containers", "Data", "Details", "DriverOpts", "ExposedPorts",
+    "Labels", "Networks", "Options", "PortBindings", "Ports", "Services", "Status", "StorageOpt", "Sysctls", "Tmpfs",
+    "Volumes",
+))  # fmt: skip
 #: Maps whose elements are slices or pointers.
 _ELEMENTS: Final = {"PortBindings": NIL_SLICE, "Ports": NIL_SLICE, "Networks": NIL_POINTER}
 #: Fields that an engine leaves out of its JSON when they are zero.
