@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from corten.client.transport import Hijacked
 
 CHUNK: Final = 65536
+DETACH_KEYS: Final = "ctrl-p,ctrl-q"
 STDIN, STDOUT, STDERR = 0, 1, 2
 _HEAD: Final = 8
 _ERROR: Final = 3
@@ -107,18 +108,74 @@ class Sink:
         self._pending = data[position:]
 
 
-class Pump:
-    """Copies until the engine's side ends. ``tty`` says that the stream is raw rather than framed."""
+class DetachKeys:
+    """The key sequence that leaves a terminal's program running; held back as long as it may be one."""
 
-    def __init__(self, stream: Hijacked, *, tty: bool, stdin: bool, stdout: bool = True, stderr: bool = True) -> None:
+    def __init__(self, keys: bytes) -> None:
+        self._keys = keys
+        self._matched = 0
+
+    def feed(self, data: bytes) -> tuple[bytes, bool]:
+        """What is to be passed on of ``data``, and whether the sequence is complete (nothing after it counts)."""
+        if not self._keys:
+            return data, False
+        passed = bytearray()
+        for byte in data:
+            if byte != self._keys[self._matched]:
+                passed += self._keys[: self._matched]
+                self._matched = 0
+            if byte == self._keys[self._matched]:
+                self._matched += 1
+                if self._matched == len(self._keys):
+                    return bytes(passed), True
+            else:
+                passed.append(byte)
+        return bytes(passed), False
+
+
+def parse_keys(text: str) -> bytes:
+    """``ctrl-p,ctrl-q`` as the bytes a terminal sends; ClientError for what is no key."""
+    keys = bytearray()
+    for name in (text or DETACH_KEYS).split(","):
+        control = name.removeprefix("ctrl-")
+        if len(name) == 1 and name.isascii():
+            keys += name.encode()
+        elif control != name and len(control) == 1 and control in "abcdefghijklmnopqrstuvwxyz@[\\]^_":
+            keys.append(ord(control.upper()) & 0x1F)
+        else:
+            raise ClientError(f"Invalid detach keys ({text}) provided")
+    return bytes(keys)
+
+
+class Pump:
+    """Copies until the engine's side ends, or the user types the detach keys.
+
+    ``tty`` says that the stream is raw rather than framed; ``keys`` are the detach keys as bytes, empty for none.
+    """
+
+    def __init__(
+        self,
+        stream: Hijacked,
+        *,
+        tty: bool,
+        stdin: bool,
+        stdout: bool = True,
+        stderr: bool = True,
+        keys: bytes = b"",
+    ) -> None:
         framed = stream.content_type == MULTIPLEXED or not tty
         self._socket = stream.socket
         self._sink = Sink(framed=framed, stdout=stdout, stderr=stderr)
         self._early = stream.early
         self._stdin = stdin
+        self._keys = DetachKeys(keys)
+        self.detached = False
 
     def run(self) -> None:
-        """Return when the engine closed its side; end of file on standard input only closes ours."""
+        """Return when the engine closed its side; end of file on standard input only closes ours.
+
+        After the detach keys ``detached`` is true and the connection closed.
+        """
         poll = select.poll()
         poll.register(self._socket.fileno(), select.POLLIN)
         if self._stdin:
@@ -130,6 +187,9 @@ class Pump:
                 if descriptor == STDIN:
                     if not self._forward():
                         poll.unregister(STDIN)
+                    if self.detached:
+                        self._socket.close()
+                        return
                 elif not self._receive():
                     return
 
@@ -146,7 +206,8 @@ class Pump:
         data = os.read(STDIN, CHUNK)
         try:
             if data:
-                self._socket.sendall(data)
+                passed, self.detached = self._keys.feed(data)
+                self._socket.sendall(passed)
                 return True
             self._socket.shutdown(_SHUT_WR)  # the program sees end of file, its output still comes
         except OSError:

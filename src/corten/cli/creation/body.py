@@ -20,14 +20,15 @@ if TYPE_CHECKING:
 #: Flags that are one field of HostConfig with the same value.
 HOST_TEXTS = {
     "cgroup-parent": "CgroupParent", "cgroupns": "CgroupnsMode", "cidfile": "ContainerIDFile",
-    "cpuset-cpus": "CpusetCpus", "cpuset-mems": "CpusetMems", "ipc": "IpcMode", "isolation": "Isolation", "pid": "PidMode", "runtime": "Runtime",
-    "userns": "UsernsMode", "uts": "UTSMode", "volume-driver": "VolumeDriver",
+    "cpuset-cpus": "CpusetCpus", "cpuset-mems": "CpusetMems", "ipc": "IpcMode", "isolation": "Isolation",
+    "pid": "PidMode", "runtime": "Runtime", "userns": "UsernsMode", "uts": "UTSMode", "volume-driver": "VolumeDriver",
 }  # fmt: skip
 HOST_NUMBERS = {
     "blkio-weight": "BlkioWeight", "cpu-period": "CpuPeriod", "cpu-quota": "CpuQuota",
-    "cpu-rt-period": "CpuRealtimePeriod", "cpu-rt-runtime": "CpuRealtimeRuntime", "cpu-shares": "CpuShares", "cpus": "NanoCpus", "memory": "Memory",
-    "memory-reservation": "MemoryReservation", "memory-swap": "MemorySwap", "memory-swappiness": "MemorySwappiness",
-    "oom-score-adj": "OomScoreAdj", "pids-limit": "PidsLimit", "shm-size": "ShmSize",
+    "cpu-rt-period": "CpuRealtimePeriod", "cpu-rt-runtime": "CpuRealtimeRuntime", "cpu-shares": "CpuShares",
+    "cpus": "NanoCpus", "memory": "Memory", "memory-reservation": "MemoryReservation", "memory-swap": "MemorySwap",
+    "memory-swappiness": "MemorySwappiness", "oom-score-adj": "OomScoreAdj", "pids-limit": "PidsLimit",
+    "shm-size": "ShmSize",
 }  # fmt: skip
 HOST_SWITCHES = {
     "init": "Init", "oom-kill-disable": "OomKillDisable", "privileged": "Privileged", "publish-all": "PublishAllPorts",
