@@ -9,7 +9,8 @@ from corten.client.transport import quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Final
+    from collections.abc import Iterable
+    from typing import Any, Final
 
     from corten.cli.options import Options
     from corten.cli.session import Session
@@ -88,7 +89,7 @@ def canonical(repository: str) -> str:
     return f"docker.io/{path if '/' in path else f'library/{path}'}"
 
 
-def _show(messages: object, *, quiet: bool, to_stderr: bool) -> None:
+def _show(messages: Iterable[dict[str, Any]], *, quiet: bool, to_stderr: bool) -> None:
     import sys
 
     from corten.cli import progress
