@@ -7,7 +7,7 @@ from corten.cli.template import nodes, values
 from corten.cli.template.functions import ANY, FUNCTIONS, INT, STRING
 from corten.cli.template.lexer import quote
 from corten.cli.template.parser import Parser
-from corten.cli.template.values import NO_VALUE, Nil, NoValue, Number, Struct, show, truth, type_name
+from corten.cli.template.values import NO_VALUE, Nil, NoValue, Number, Struct, TypedMap, show, truth, type_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from corten.cli.template.functions import Function
 
-MAX_DEPTH: Final = 1000
+MAX_DEPTH: Final = 100
 
 
 class TemplateError(ValueError):
@@ -182,7 +182,7 @@ class _Run:
         if isinstance(first, (nodes.Fields, nodes.Chain, nodes.Variable)):
             return self._path(dot, first, command.arguments, final)
         if isinstance(first, nodes.Function):
-            return self._call(dot, first, command.arguments, final)
+            return self._call(dot, first, command, command.arguments, final)
         if not isinstance(first, nodes.Pipeline):
             self.node = first
         if len(command.arguments) > 1 or final is not _MISSING:
@@ -238,7 +238,6 @@ class _Run:
         final: object, *, in_map: bool,
     ) -> object:  # fmt: skip
         """One step of a path. ``in_map``: the receiver is an element of an untyped map, an ``interface {}``."""
-        self.node = node
         kind = "interface {}" if in_map and not isinstance(receiver, Struct) else type_name(receiver)
         if isinstance(receiver, NoValue) or (receiver is None and not in_map):
             if self.strict:
@@ -261,6 +260,8 @@ class _Run:
             if has_arguments:
                 raise self.fail(f"{name} is not a method but has arguments")
             found = receiver if isinstance(receiver, dict) else {}
+            if isinstance(receiver, TypedMap) and receiver.key_type != STRING:
+                raise self.fail(f"can't evaluate field {name} in type {kind}")
             if name not in found and self.strict:
                 raise self.fail(f"map has no entry for key {quote(name)}")
             return found.get(name, NO_VALUE)
@@ -284,7 +285,10 @@ class _Run:
 
     # -- calls --
 
-    def _call(self, dot: object, node: nodes.Function, arguments: Sequence[nodes.Node], final: object) -> object:
+    def _call(
+        self, dot: object, node: nodes.Function, whole: nodes.Node, arguments: Sequence[nodes.Node], final: object
+    ) -> object:
+        """A function's value; what the function itself complains of is said of the ``whole`` command."""
         self.node = node
         function = self.template.functions[node.name]
         operands = arguments[1:]
@@ -303,8 +307,11 @@ class _Run:
         try:
             return function.call(*given)
         except ValueError as error:
-            self.node = node
-            raise self.fail(f"error calling {node.name}: {error}") from None
+            self.node = whole
+            text = str(error)
+            if node.name == "call" and operands:
+                text = text.replace("non-function", f"non-function {operands[0]}")
+            raise self.fail(f"error calling {node.name}: {text}") from None
 
     def _short_circuit(self, dot: object, name: str, operands: Sequence[nodes.Node], final: object) -> object:
         value: object = NO_VALUE
@@ -324,7 +331,7 @@ class _Run:
         if isinstance(node, nodes.Pipeline):
             return self._checked(self._nested(dot, node), kind)
         if isinstance(node, nodes.Function):
-            return self._checked(self._call(dot, node, (), _MISSING), kind)
+            return self._checked(self._call(dot, node, node, (), _MISSING), kind)
         assert isinstance(node, (nodes.Fields, nodes.Variable, nodes.Chain))
         return self._checked(self._path(dot, node, (node,), _MISSING), kind)
 

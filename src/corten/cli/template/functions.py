@@ -67,6 +67,8 @@ def _len(value: object) -> int:
 def _index(value: object, *keys: object) -> object:
     for key in keys:
         if isinstance(value, dict):
+            if isinstance(value, TypedMap) and value.key_type != STRING:
+                raise ValueError(f"value has type {type_name(key)}; should be {value.key_type}")
             if not isinstance(key, str):
                 raise ValueError(f"value has type {type_name(key)}; should be string")
             value = value.get(key, value.zero if isinstance(value, TypedMap) else NO_VALUE)
@@ -87,12 +89,16 @@ def _index(value: object, *keys: object) -> object:
 
 
 def _slice(value: object, *indexes: object) -> object:
-    if not isinstance(value, (list, str)):
+    if isinstance(value, str):
+        # Go's strings are bytes.
+        part = _slice(list(value.encode("utf-8", "surrogateescape")), *indexes) if len(indexes) < 3 else None
+        if not isinstance(part, list):
+            raise ValueError("cannot 3-index slice a string")
+        return bytes(part).decode("utf-8", "surrogateescape")
+    if not isinstance(value, list):
         raise ValueError(f"can't slice item of type {type_name(value)}")
     if len(indexes) > 3:
         raise ValueError(f"too many slice indexes: {len(indexes)}")
-    if len(indexes) == 3 and isinstance(value, str):
-        raise ValueError("cannot 3-index slice a string")
     bounds = [0, len(value)]
     for place, index in enumerate(indexes[:2]):
         if not isinstance(index, int) or isinstance(index, bool):
@@ -146,6 +152,10 @@ def _title(text: str) -> str:
 
 def _pad(text: str, before: int, after: int) -> str:
     return " " * before + text + " " * after if text else text
+
+
+def _truncate(text: str, length: int) -> str:
+    return text.encode("utf-8", "surrogateescape")[:length].decode("utf-8", "surrogateescape")
 
 
 def _html(*operands: object) -> str:
@@ -213,7 +223,7 @@ FUNCTIONS: Final[Mapping[str, Function]] = {
     "slice": Function(_slice, ANY, ANY, variadic=True),
     "split": Function(_split, STRING, STRING),
     "title": Function(_title, STRING),
-    "truncate": Function(lambda text, length: text[:length], STRING, INT),
+    "truncate": Function(_truncate, STRING, INT),
     "upper": Function(lambda text: text.upper(), STRING),
     "urlquery": Function(_urlquery, ANY, variadic=True),
 }

@@ -29,6 +29,7 @@ PIPE: Final = "|"
 DECLARE: Final = ":="
 ASSIGN: Final = "="
 COMMA: Final = ","
+OTHER: Final = "other"  #: a character no action has a use for
 EOF: Final = "EOF"
 ERROR: Final = "error"
 
@@ -53,7 +54,7 @@ class Token:
             return "EOF"
         if self.kind == ERROR:
             return self.value
-        if self.kind == KEYWORD:
+        if self.kind in (KEYWORD, DOT, NIL):
             return f"<{self.value}>"
         if len(self.value) > 10:
             return quote(self.value[:10]) + "..."
@@ -191,6 +192,8 @@ class Lexer:
             self._number()
         elif character == "_" or character.isalpha():
             self._word()
+        elif " " < character < "\x7f":
+            self._emit(OTHER, at + 1)
         else:
             raise _Failure(f"unrecognized character in action: U+{ord(character):04X} {_shown(character)}")
 
@@ -254,15 +257,39 @@ class Lexer:
             raise _Failure(f"bad character U+{ord(rest):04X} {_shown(rest)}")
 
     def _number(self) -> None:
-        end = self._at + 1
-        while end < len(self._text) and (_is_letter(self._text[end]) or self._text[end] in ".+-"):
-            if self._text[end] in "+-" and self._text[end - 1] not in "eEpP":
-                break
-            end += 1
+        end = _number_end(self._text, self._at)
+        if end < len(self._text) and _is_letter(self._text[end]):
+            raise _Failure(f"bad number syntax: {quote(self._text[self._at : end + 1])}")
         text = self._text[self._at : end]
         if number(text) is None:
             raise _Failure(f"bad number syntax: {quote(text)}")
         self._emit(NUMBER, end)
+
+
+def _number_end(text: str, at: int) -> int:
+    """Where the number that begins at ``at`` ends: sign, digits of its base, fraction, exponent."""
+    if text[at] in "+-":
+        at += 1
+    digits, exponent = "0123456789_", "eE"
+    if text[at : at + 1] == "0" and text[at + 1 : at + 2] in tuple("xXoObB"):
+        base = text[at + 1].lower()
+        digits, exponent = {"x": "0123456789abcdefABCDEF_", "o": "01234567_", "b": "01_"}[base], "pP"
+        at += 2
+    at = _skip(text, at, digits)
+    if text[at : at + 1] == ".":
+        at = _skip(text, at + 1, digits)
+    if text[at : at + 1] and text[at] in exponent:
+        at += 1
+        if text[at : at + 1] and text[at] in "+-":
+            at += 1
+        at = _skip(text, at, "0123456789_")
+    return at
+
+
+def _skip(text: str, at: int, characters: str) -> int:
+    while at < len(text) and text[at] in characters:
+        at += 1
+    return at
 
 
 def number(text: str) -> int | float | None:

@@ -111,7 +111,7 @@ class Parser:
     def _statement(self, token: Token) -> nodes.Node:
         word = token.value
         if word in ("if", "with", "range"):
-            return self._branch(token.position, word)
+            return self._branch(word)
         if word == "end":
             self._expect(lexer.RIGHT, "end")
             return _Stop(token.position, "end")
@@ -125,9 +125,9 @@ class Parser:
                 raise self._failure("{{" + word + "}} outside {{range}}")
             return nodes.Jump(token.position, word)
         if word == "block":
-            return self._block(token.position)
+            return self._block()
         if word == "template":
-            return self._template(token.position)
+            return self._template()
         raise self._unexpected(token, "command")  # define, which is at the top only
 
     def _else(self, token: Token) -> nodes.Node:
@@ -137,7 +137,7 @@ class Parser:
         self._expect(lexer.RIGHT, "else")
         return _Stop(token.position, "else")
 
-    def _branch(self, position: int, word: str) -> nodes.Branch:
+    def _branch(self, word: str) -> nodes.Branch:
         variables = len(self._variables)
         pipeline = self._pipeline(word, lexer.RIGHT)
         self._loops += word == "range"
@@ -148,7 +148,7 @@ class Parser:
             if stop.chained and stop.chained == word:
                 following = self._next()
                 otherwise = nodes.Block(following.position)
-                otherwise.nodes.append(self._branch(following.position, word))
+                otherwise.nodes.append(self._branch(word))
             else:
                 if stop.chained:
                     raise self._unexpected(self._next(), "else")
@@ -156,7 +156,7 @@ class Parser:
                 if stop.word != "end":
                     raise self._failure(f"expected end; found {stop}")
         del self._variables[variables:]
-        return nodes.Branch(position, word, pipeline, body, otherwise)
+        return nodes.Branch(pipeline.position, word, pipeline, body, otherwise)
 
     def _until_stop(self) -> tuple[nodes.Block, _Stop]:
         block = nodes.Block(self._peek().position)
@@ -172,7 +172,8 @@ class Parser:
         self._expect(lexer.RIGHT, "define clause")
         self._named(name, "define clause")
 
-    def _block(self, position: int) -> nodes.Call:
+    def _block(self) -> nodes.Call:
+        position = self._skip_space().position
         name = self._name("block clause")
         pipeline = self._pipeline("block clause", lexer.RIGHT)
         self._named(name, "block clause")
@@ -186,7 +187,8 @@ class Parser:
             raise self._failure(f"unexpected {stop} in {context}")
         self.defined[name] = body
 
-    def _template(self, position: int) -> nodes.Call:
+    def _template(self) -> nodes.Call:
+        position = self._skip_space().position
         name = self._name("template clause")
         pipeline = None
         if self._skip_space().kind == lexer.RIGHT:
@@ -264,8 +266,6 @@ class Parser:
                 self._at -= 1
             elif token.kind != lexer.PIPE:
                 raise self._unexpected(token, "operand")
-            elif self._skip_space().kind in (lexer.RIGHT, lexer.CLOSE):
-                raise self._failure("missing value for command")
             break
         if not command.arguments:
             raise self._failure("empty command")

@@ -101,12 +101,7 @@ def _verb(verb: str, value: object, flags: str, precision: int) -> str:
 def _general(value: object, flags: str) -> str:
     if "#" in flags and isinstance(value, str):
         return quote(value)
-    text = show(value)
-    return (
-        f"+{text}"
-        if "+" in flags and isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0
-        else text
-    )
+    return show(value)
 
 
 def _sign(value: float, flags: str) -> str:

@@ -49,9 +49,13 @@ class Time(str):
 
 
 class TypedMap(dict):  # type: ignore[type-arg]
-    """A map whose elements have a type: ``zero`` is what ``index`` gives for an absent key."""
+    """A map whose elements have a type: ``zero`` is what ``index`` gives for an absent key.
+
+    Keys of another type than string (ports) are found by ``range`` only: a template's strings do not fit them.
+    """
 
     zero: object = ""
+    key_type = "string"
 
 
 class Shape:
@@ -115,6 +119,7 @@ MAPS: Final = frozenset((
 ))  # fmt: skip
 #: Maps whose elements are slices or pointers.
 _ELEMENTS: Final = {"PortBindings": NIL_SLICE, "Ports": NIL_SLICE, "Networks": NIL_POINTER}
+_BY_PORT: Final = frozenset(("ExposedPorts", "PortBindings", "Ports"))
 #: Fields that an engine leaves out of its JSON when they are zero.
 LEFT_OUT: Final[dict[str, object]] = {
     "Health": NIL_POINTER, "SizeRw": NIL_POINTER, "SizeRootFs": NIL_POINTER, "ImageManifestDescriptor": NIL_POINTER,
@@ -139,6 +144,7 @@ def typed(name: str, value: Any) -> object:
         result = TypedMap((key, typed("Links" if name in ("Ports", "PortBindings") else "", item))
                           for key, item in value.items())  # fmt: skip
         result.zero = _ELEMENTS.get(name, "")
+        result.key_type = "nat.Port" if name in _BY_PORT else "string"
         return result
     if isinstance(value, list):
         return [typed("", item) for item in value]
@@ -171,6 +177,8 @@ def document(value: object) -> object:
         return {key: document(value[key]) for key in sorted(value)}
     if isinstance(value, list):
         return [document(item) for item in value]
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e21:
+        return int(value)
     if isinstance(value, Number):
         return float(value) if not value.lstrip("-").isdigit() else int(value)
     return None if isinstance(value, (Nil, NoValue)) else value
@@ -230,23 +238,31 @@ def _show_time(value: str) -> str:
 
 
 def show_float(value: float) -> str:
-    """Go's ``%v`` of a float64: shortest digits, an exponent below 1e-4 and from 1e21."""
+    """Go's ``%v`` of a float64: shortest digits, an exponent below 1e-4 and from 1e6."""
     if value != value:
         return "NaN"
     if value in (float("inf"), float("-inf")):
         return "+Inf" if value > 0 else "-Inf"
+    if value == 0:
+        return "0"
+    digits, power = _shortest(abs(value))
+    sign = "-" if value < 0 else ""
+    if power < -4 or power >= 6:
+        fraction = f".{digits[1:]}" if len(digits) > 1 else ""
+        return f"{sign}{digits[0]}{fraction}e{'-' if power < 0 else '+'}{abs(power):02d}"
+    if power < 0:
+        return f"{sign}0.{'0' * (-power - 1)}{digits}"
+    whole, fraction = digits[: power + 1].ljust(power + 1, "0"), digits[power + 1 :]
+    return f"{sign}{whole}.{fraction}" if fraction else f"{sign}{whole}"
+
+
+def _shortest(value: float) -> tuple[str, int]:
+    """The fewest digits that give the value back, and the power of ten of the first."""
     mantissa, _, exponent = repr(value).partition("e")
-    mantissa = mantissa.removesuffix(".0")
-    if value == 0 or 1e-4 <= abs(value) < 1e21:
-        if not exponent:
-            return mantissa
-        digits = len(mantissa.replace(".", "").replace("-", ""))
-        return f"{value:.{max(0, digits - int(exponent) - 1)}f}"
-    if not exponent:
-        mantissa, _, exponent = f"{value:.16e}".partition("e")
-        mantissa = repr(float(mantissa)).removesuffix(".0")
-    power = int(exponent)
-    return f"{mantissa}e{'-' if power < 0 else '+'}{abs(power):02d}"
+    whole, _, fraction = mantissa.partition(".")
+    digits = (whole + fraction).lstrip("0")
+    leading = len(whole + fraction) - len(digits)
+    return digits.rstrip("0") or "0", len(whole) - 1 - leading + int(exponent or 0)
 
 
 def type_name(value: object) -> str:
