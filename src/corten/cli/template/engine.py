@@ -279,7 +279,8 @@ class _Run:
         if count != wanted:
             raise self.fail(f"wrong number of args for {name}: want {wanted} got {count}")
         if method is None:
-            return receiver.fields[name]()
+            value = receiver.fields[name]()
+            return values.NIL_POINTER if value is None else value
         value = self._checked(final, STRING) if final is not _MISSING else self.argument(dot, STRING, arguments[1])
         return method(str(value))
 

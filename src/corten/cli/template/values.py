@@ -234,6 +234,8 @@ def _show_time(value: str) -> str:
         clock, zone = rest[:-1], "+0000 UTC"
     else:
         clock, zone = rest[:-6], f"{rest[-6:-3]}{rest[-2:]} {rest[-6:-3]}{rest[-2:]}"
+    if "." in clock:
+        clock = clock.rstrip("0").rstrip(".")
     return f"{day} {clock} {zone}"
 
 
