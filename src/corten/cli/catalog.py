@@ -93,7 +93,7 @@ COMMANDS = (
     Command("volume ls", O, (0, 0), "volumes:ls", ("volume list",)),
     Command("volume prune", O, (0, 0), "prune:volume"),
     Command("volume rm", f"{O} VOLUME [VOLUME...]", (1, MANY), "volumes:rm", ("volume remove",)),
-    Command("doctor", "[OPTIONS]", (0, MANY), "doctor:doctor", interspersed=False),
+    Command("doctor", O, (0, 0), "doctor:doctor"),
     Command("inspect", f"{O} NAME|ID [NAME|ID...]", (1, MANY), "inspect:inspect"),
     Command("login", f"{O} [SERVER]", (0, 1), "login:login"),
     Command("logout", "[SERVER]", (0, 1), "login:logout"),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
+from corten.cli.options import Flag
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
@@ -12,10 +14,16 @@ if TYPE_CHECKING:
     from corten.cli.options import Options
     from corten.cli.session import Session
 
-DOCTOR_FLAGS: Final = ()
+DOCTOR_FLAGS: Final = (
+    Flag("data-root", "", "string", "Directory whose disk and file system are looked at"),
+    Flag("json", "", "bool", "Print the findings as JSON"),
+)
 
 
 def doctor(session: Session, given: Options, arguments: list[str]) -> int:
-    """Become ``python -I -m corten.daemon.doctor`` with the words of the command line."""
+    """Become ``python -I -m corten.daemon.doctor`` ."""
+    words = ["--json"] if given.flag("json") else []
+    if given.text("data-root"):
+        words += ["--data-root", given.text("data-root")]
     sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-I", "-m", "corten.daemon.doctor", *arguments])
+    os.execv(sys.executable, [sys.executable, "-I", "-m", "corten.daemon.doctor", *words])
