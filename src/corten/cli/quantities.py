@@ -1,4 +1,4 @@
-"""What users type for sizes, durations and times, as numbers; pure. The other way round is :mod:`corten.cli.units`."""
+"""What users type for sizes and durations, as numbers; pure. The other way round is :mod:`corten.cli.units`."""
 
 from __future__ import annotations
 
@@ -94,52 +94,3 @@ def _span(text: str, *, of_digits: bool) -> tuple[str, str]:
     while end < len(text) and (text[end].isdigit() or text[end] == ".") == of_digits:
         end += 1
     return text[:end], text[end:]
-
-
-def timestamp(text: str, now: float) -> str:
-    """``--since`` and ``--until`` as the API takes them: ``seconds.nanoseconds``.
-
-    ``text`` is a duration before ``now`` (seconds since the epoch), an RFC 3339 time or date (local when it names no
-    zone), or seconds since the epoch already.
-
-    Raises:
-        ValueError: it is none of these.
-    """
-    try:
-        nanoseconds = int(now * 1e9) - duration(text)
-    except ValueError:
-        pass
-    else:
-        return f"{nanoseconds // SECOND}.{nanoseconds % SECOND:09d}"
-    if "-" in text[1:]:
-        return _calendar(text)
-    seconds, _, fraction = text.partition(".")
-    if not seconds.lstrip("-").isdigit() or (fraction and not fraction.isdigit()):
-        raise ValueError(f'failed to parse value as time or duration: "{text}"')
-    return text
-
-
-def _calendar(text: str) -> str:
-    from corten.cli.units import parse_time
-
-    date, t, clock = text.replace(" ", "T").replace("t", "T").partition("T")
-    zoned = clock.endswith(("Z", "z")) or "+" in clock or "-" in clock
-    bare = clock.partition("+")[0].partition("-")[0].rstrip("Zz")
-    zone = clock[len(bare) :] if zoned else ""
-    parts = bare.split(":") if t else []
-    parts += ["00"] * (3 - len(parts))
-    found = parse_time(f"{date}T{':'.join(parts)}{zone or 'Z'}")
-    if found is None:
-        raise ValueError(f'failed to parse value as time or duration: "{text}"')
-    seconds, nanoseconds = found
-    if not zone:
-        seconds -= _local_offset(seconds)
-    return f"{seconds}.{nanoseconds:09d}"
-
-
-def _local_offset(seconds: int) -> int:
-    """Seconds east of UTC at a local wall clock time given as if it were UTC."""
-    import time
-
-    guess = time.localtime(seconds).tm_gmtoff
-    return time.localtime(seconds - guess).tm_gmtoff

@@ -92,6 +92,10 @@ class Response:
         """The connection's descriptor, to wait until the body (or more of it) is there."""
         return self._connection.socket.fileno()
 
+    def close(self) -> None:
+        """Close the connection, whether the body was read or not."""
+        self._connection.close()
+
     def pieces(self) -> Iterator[bytes]:
         """The body as it arrives."""
         if self._mode == "chunked":

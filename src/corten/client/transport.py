@@ -158,7 +158,9 @@ class Client:
         """The answer with its body unread, on a connection of its own."""
         _, response = self._exchange(method, self._target(path, query), body, headers or {})
         if response.status >= 400:
-            _raise_for(response, response.read())
+            text = response.read()
+            response.close()
+            _raise_for(response, text)
         return response
 
     def documents(
@@ -170,8 +172,7 @@ class Client:
         headers: Mapping[str, str] | None = None,
     ) -> Iterator[Document]:
         """The JSON documents of a streamed answer, one a line."""
-        response = self.stream(method, path, query, body, headers)
-        return (jsontext.decode(line) for line in response.lines())
+        return _decoded(self.stream(method, path, query, body, headers))
 
     def hijack(self, path: str, query: Query | None = None, body: dict[str, Any] | None = None) -> Hijacked:
         """POST with an upgrade to a raw stream.
@@ -184,7 +185,9 @@ class Client:
             "POST", self._target(path, query), body if body is not None else b"", headers
         )
         if response.status not in (SWITCHING_PROTOCOLS, 200):
-            _raise_for(response, response.read())
+            text = response.read()
+            response.close()
+            _raise_for(response, text)
         return Hijacked(response, connection)
 
     def _target(self, path: str, query: Query | None) -> str:
@@ -210,25 +213,30 @@ class Client:
             body = b""
         head = "\r\n".join(lines) + "\r\n"
         reused, self._idle = self._idle, None
-        if reused is not None and reused.is_open():
+        if reused is not None and not reused.is_open():
+            reused.close()
+        elif reused is not None:
             try:
                 return reused, self._send(reused, method, head, body)
             except Disconnected:
                 if method not in REPEATABLE:
                     raise
-        if reused is not None:
-            reused.close()
         connection = Connection(self.endpoint)
         return connection, self._send(connection, method, head, body)
 
     @staticmethod
     def _send(connection: Connection, method: str, head: str, body: bytes | Iterator[bytes] | None) -> Response:
+        """Send and read the head; a connection that broke is closed."""
         try:
-            connection.send(head, body)
-        except (BrokenPipeError, ConnectionResetError):
-            # An engine that refuses an upload answers and closes while the client still sends: the answer is why.
-            return connection.receive()
-        return connection.receive(bodyless=method == "HEAD")
+            try:
+                connection.send(head, body)
+            except (BrokenPipeError, ConnectionResetError):
+                # An engine that refuses an upload answers and closes while the client still sends: the answer is why.
+                return connection.receive()
+            return connection.receive(bodyless=method == "HEAD")
+        except BaseException:
+            connection.close()
+            raise
 
     def _give_back(self, connection: Connection, response: Response) -> None:
         if response.headers.get("connection", "").lower() == "close" or self._idle is not None:
@@ -241,6 +249,14 @@ class Client:
         if self._idle is not None:
             self._idle.close()
             self._idle = None
+
+
+def _decoded(response: Response) -> Iterator[Document]:
+    try:
+        for line in response.lines():
+            yield jsontext.decode(line)
+    finally:
+        response.close()
 
 
 def _raise_for(response: Response, text: bytes) -> None:
