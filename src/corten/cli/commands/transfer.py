@@ -31,14 +31,7 @@ PUSH_FLAGS: Final = (
 
 def pull(session: Session, given: Options, arguments: list[str]) -> int:
     """Fetch an image; prints its full name at the end as Docker does."""
-    name = arguments[0]
-    if given.flag("all-tags"):
-        raise CommandFailed("--all-tags is not supported yet")
-    repository, tag = split(name)
-    if not tag:
-        tag = "latest"
-        if not given.flag("quiet"):
-            session.print("Using default tag: latest")
+    repository, tag = _meant(session, given, arguments[0])
     fetch(session, repository, tag, platform=given.text("platform"), quiet=given.flag("quiet"))
     separator = "@" if tag.startswith("sha256:") else ":"
     session.print(f"{canonical(repository)}{separator}{tag}")
@@ -55,14 +48,7 @@ def fetch(session: Session, repository: str, tag: str, *, platform: str, quiet: 
 
 def push(session: Session, given: Options, arguments: list[str]) -> int:
     """Send an image."""
-    name = arguments[0]
-    if given.flag("all-tags"):
-        raise CommandFailed("--all-tags is not supported yet")
-    repository, tag = split(name)
-    if not tag:
-        tag = "latest"
-        if not given.flag("quiet"):
-            session.print("Using default tag: latest")
+    repository, tag = _meant(session, given, arguments[0])
     query = {"tag": tag, "platform": given.text("platform")}
     headers = credentials.header(session.config, credentials.server_of(repository))
     messages = session.client.documents("POST", f"/images/{quote(repository, '/')}/push", query, None, headers)
@@ -70,6 +56,16 @@ def push(session: Session, given: Options, arguments: list[str]) -> int:
     if given.flag("quiet"):
         session.print(f"{canonical(repository)}:{tag}")
     return 0
+
+
+def _meant(session: Session, given: Options, name: str) -> tuple[str, str]:
+    """Repository and tag or digest; without either the tag is ``latest``, which is said."""
+    if given.flag("all-tags"):
+        raise CommandFailed("--all-tags is not supported yet")
+    repository, tag = split(name)
+    if not tag and not given.flag("quiet"):
+        session.print("Using default tag: latest")
+    return repository, tag or "latest"
 
 
 def split(name: str) -> tuple[str, str]:
