@@ -14,11 +14,11 @@ from corten.network.model import ANY_ADDRESS, PROTOCOLS, Publication
 DEFAULT_EPHEMERAL: Final = (32768, 60999)
 
 
-class PortTaken(CortenError):  # noqa: N818 - named as the other errors that clients meet
+class PortTaken(CortenError):
     """A host port is held by another container or by a host process; the text is Docker's."""
 
 
-class HostPortBusy(Exception):  # noqa: N818 - said by a hold function, turned into PortTaken here
+class HostPortBusy(Exception):
     """A process outside this engine holds the port; ``reason`` is errno's text."""
 
     def __init__(self, reason: str) -> None:

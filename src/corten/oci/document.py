@@ -33,7 +33,7 @@ def _refuse(value: object) -> object:
 
 _scan: Final = _json.make_scanner(_Scanner)  # type: ignore[arg-type]
 _encode: Final = _json.make_encoder(
-    None, _refuse, _json.encode_basestring_ascii, None, ":", ",", False, False, True  # type: ignore[arg-type]
+    None, _refuse, _json.encode_basestring_ascii, None, ":", ",", False, False, True
 )  # fmt: skip
 
 
