@@ -60,6 +60,17 @@ def _number(value: int | None) -> str:
     return "*" if value is None or value < 0 else str(value)
 
 
+def opens_everything(rules: Sequence[dict[str, Any]]) -> bool:
+    """Whether ``rules`` refuse nothing, as those of a privileged container."""
+    allowed = False
+    for rule in rules:
+        if _matches_all(rule):
+            allowed = bool(rule.get("allow"))
+        elif not rule.get("allow"):
+            allowed = False
+    return allowed
+
+
 def program(rules: Sequence[dict[str, Any]]) -> bytes:
     """The eBPF program (array of ``struct bpf_insn``): last matching rule wins, nothing matching is refused.
 

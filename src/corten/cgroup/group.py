@@ -10,10 +10,10 @@ import errno
 import os
 import time
 
-from corten.cgroup import devices
+from corten.cgroup import devices, leaf
 from corten.cgroup.hierarchy import Hierarchy, join
-from corten.cgroup.resources import settings_v1, settings_v2
-from corten.errors import InvalidArgument
+from corten.cgroup.resources import settings_v1, settings_v2, weight_of_block
+from corten.errors import InvalidArgument, RuntimeFailure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typing import Any, Final
 
 _SIGKILL: Final = 9
-_REMOVE_ATTEMPTS: Final = 12
+_REMOVE_ATTEMPTS: Final = 15  # four seconds in all: a process of many gigabytes takes long to die
 _FIRST_PAUSE: Final = 0.002
 _LACKING: Final = frozenset({errno.ENOENT, errno.EACCES, errno.EOPNOTSUPP, errno.EPERM, errno.EROFS})
 
@@ -39,24 +39,37 @@ class Group:
 
     @classmethod
     def create(cls, hierarchy: Hierarchy, path: str, resources: dict[str, Any]) -> Group:
-        """Make the directories and write the limits. Raises InvalidArgument for a value the kernel refuses."""
+        """Make the directories and write the limits.
+
+        Raises InvalidArgument for a value the kernel refuses, RuntimeFailure when the device allow list cannot be put
+        in force; a group that was not there before is then gone again.
+        """
         group = cls(hierarchy, path)
-        for index, directory in enumerate(list(group._directories)):
-            try:
-                _make(directory)
-            except OSError as error:
-                if error.errno not in _LACKING or (hierarchy.version == 2):
-                    raise
-                group._directories[index] = ""  # a hierarchy mounted read-only: the host keeps it to itself
-        group._directories = [directory for directory in group._directories if directory]
-        if hierarchy.version == 2 and hierarchy.unified:
-            group._enable_controllers()
-        elif "cpuset" in hierarchy.controllers:
-            _inherit_cpuset(hierarchy.controllers["cpuset"], path)
-        group.update(resources)
-        if rules := resources.get("devices"):
-            group._allow_devices([*rules, *devices.SUPPLIED])
+        existed = group.exists()
+        try:
+            group._make(resources)
+        except BaseException:
+            if not existed:
+                _give_up(group)
+            raise
         return group
+
+    def _make(self, resources: dict[str, Any]) -> None:
+        for index, directory in enumerate(list(self._directories)):
+            try:
+                _make_directory(directory)
+            except OSError as error:
+                if error.errno not in _LACKING or (self.hierarchy.version == 2):
+                    raise
+                self._directories[index] = ""  # a hierarchy mounted read-only: the host keeps it to itself
+        self._directories = [directory for directory in self._directories if directory]
+        if self.hierarchy.version == 2 and self.hierarchy.unified:
+            self._enable_controllers()
+        elif "cpuset" in self.hierarchy.controllers:
+            _inherit_cpuset(self.hierarchy.controllers["cpuset"], self.path)
+        self.update(resources)
+        if rules := resources.get("devices"):
+            self._allow_devices([*rules, *devices.SUPPLIED])
 
     def update(self, resources: dict[str, Any]) -> None:
         """Write limits. What the host lacks is added to ``warnings``."""
@@ -70,6 +83,8 @@ class Group:
             if not directory:
                 self.warnings.append(f"this host has no {controller} controller: {file} is not limited")
                 continue
+            if file == "io.bfq.weight" and not os.path.exists(f"{directory}/{file}"):
+                file, value = "io.weight", str(weight_of_block(int(value)))
             try:
                 write(f"{directory}/{file}", value)
             except OSError as error:
@@ -213,36 +228,41 @@ class Group:
         raise OSError(errno.EBUSY, "the group could not be frozen")
 
     def _enable_controllers(self) -> None:
-        """cgroup.subtree_control of every ancestor, top down; a controller the host refuses is one that is lacking."""
+        """cgroup.subtree_control of every ancestor, top down; a controller the host refuses is one that is lacking.
+
+        In a container the top is a group with processes, this one among them, and may not hand anything down until
+        they have left it (cgroup-v2.rst, "No Internal Process Constraint").
+        """
         parts = self.path.strip("/").split("/")
         for depth in range(len(parts)):
             directory = join(self.hierarchy.unified, "/".join(parts[:depth]))
             have = set(read(f"{directory}/cgroup.subtree_control").split())
             for name in read(f"{directory}/cgroup.controllers").split():
                 if name not in have:
-                    try:
-                        write(f"{directory}/cgroup.subtree_control", f"+{name}")
-                    except OSError:
-                        pass
+                    _hand_down(directory, name, is_top=depth == 0)
 
     def _allow_devices(self, rules: Sequence[dict[str, Any]]) -> None:
+        """Put the allow list in force, or refuse the group: with CAP_MKNOD alone a container without it reads and
+        writes the host's disks. In a user namespace the kernel itself keeps such nodes from being made or opened."""
         directory = self.directory("devices") if self.hierarchy.version == 1 else ""
+        reason = "this host has no devices controller"
         try:
             if directory:
                 for rule in rules:
                     file, line = devices.line_v1(rule)
                     write(f"{directory}/{file}", line)
-            elif (fd := self.open_unified()) >= 0:
+                return
+            if (fd := self.open_unified()) >= 0:
                 try:
                     devices.attach(fd, devices.program(rules))
                 finally:
                     os.close(fd)
-            else:
-                self.warnings.append("this host has no devices controller: devices are not limited")
+                return
         except OSError as error:
-            if error.errno not in _LACKING:
-                raise
-            self.warnings.append(f"this host cannot limit devices: {os.strerror(error.errno or 0).lower()}")
+            reason = os.strerror(error.errno or 0).lower()
+        if not devices.opens_everything(rules) and not _in_user_namespace():
+            raise RuntimeFailure(f"the device allow list cannot be put in force: {reason}")
+        self.warnings.append(f"devices are not limited: {reason}")
 
 
 def write(file: str, value: str) -> None:
@@ -263,12 +283,31 @@ def read(file: str) -> str:
         return ""
 
 
-def _make(directory: str) -> None:
+def _give_up(group: Group) -> None:
+    try:
+        group.delete()
+    except OSError:
+        pass  # what made the group fail is the news
+
+
+def _in_user_namespace() -> bool:
+    return read("/proc/self/uid_map").split() != ["0", "0", "4294967295"]
+
+
+def _hand_down(directory: str, name: str, *, is_top: bool) -> None:
+    try:
+        write(f"{directory}/cgroup.subtree_control", f"+{name}")
+    except OSError as error:
+        if error.errno == errno.EBUSY and is_top and leaf.vacate(directory):
+            _hand_down(directory, name, is_top=False)
+
+
+def _make_directory(directory: str) -> None:
     try:
         os.mkdir(directory, 0o755)
     except FileNotFoundError:
-        _make(os.path.dirname(directory))
-        _make(directory)
+        _make_directory(os.path.dirname(directory))
+        _make_directory(directory)
     except FileExistsError:
         pass
 

@@ -16,6 +16,7 @@ V1_CONTROLLERS: Final = (
     "cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids", "net_cls", "net_prio", "perf_event",
     "hugetlb", "rdma", "misc",
 )  # fmt: skip
+_USUAL: Final = "/sys/fs/cgroup"
 
 
 class Hierarchy:
@@ -56,29 +57,50 @@ def detect() -> Hierarchy:
 
 
 def parse(mountinfo: str) -> Hierarchy:
-    """The hierarchies in a mountinfo text (proc_pid_mountinfo(5)); the first mount of each counts."""
+    """The hierarchies in a mountinfo text (proc_pid_mountinfo(5)).
+
+    The first mount of each counts, one below /sys/fs/cgroup before any other. Version 2 is what is mounted on
+    /sys/fs/cgroup itself, or what is there when no v1 hierarchy has a controller: some hosts of version 2 carry a named
+    v1 hierarchy for the old systemd of a container.
+    """
     controllers: dict[str, str] = {}
     mounts: dict[str, str] = {}
     unified = ""
-    for line in mountinfo.splitlines():
-        left, _, right = line.partition(" - ")
-        kind, _, rest = right.partition(" ")
-        if kind not in ("cgroup", "cgroup2"):
-            continue
-        point = left.split(" ")[4]
+    for kind, point, options in sorted(_mounts(mountinfo), key=_elsewhere):
         if kind == "cgroup2":
             unified = unified or point
             continue
-        options = rest.rpartition(" ")[2].split(",")
-        names = [option.removeprefix("name=") for option in options if _names_hierarchy(option)]
+        names = [option.removeprefix("name=") for option in options.split(",") if _names_hierarchy(option)]
         key = ",".join(names)
         if names and key not in mounts:
             mounts[key] = point
             for name in names:
                 controllers.setdefault(name, point)
-    if mounts:
-        return Hierarchy(1, controllers, mounts, unified)
-    return Hierarchy(2, dict.fromkeys(_v2_controllers(unified), unified), {}, unified)
+    if unified == _USUAL or not any(name in V1_CONTROLLERS for name in controllers):
+        return Hierarchy(2, dict.fromkeys(_v2_controllers(unified), unified), {}, unified)
+    return Hierarchy(1, controllers, mounts, unified)
+
+
+def _mounts(mountinfo: str) -> list[tuple[str, str, str]]:
+    """``(file system, mount point, super options)`` of every cgroup mount."""
+    found = []
+    for line in mountinfo.splitlines():
+        left, _, right = line.partition(" - ")
+        kind, _, rest = right.partition(" ")
+        if kind in ("cgroup", "cgroup2"):
+            found.append((kind, _unescape(left.split(" ")[4]), rest.rpartition(" ")[2]))
+    return found
+
+
+def _elsewhere(mount: tuple[str, str, str]) -> bool:
+    return not (mount[1] == _USUAL or mount[1].startswith(f"{_USUAL}/"))
+
+
+def _unescape(field: str) -> str:
+    """mountinfo writes blank, tab, newline and backslash as three octal digits."""
+    for escape, letter in ((r"\040", " "), (r"\011", "\t"), (r"\012", "\n"), (r"\134", "\\")):
+        field = field.replace(escape, letter)
+    return field
 
 
 def _names_hierarchy(option: str) -> bool:

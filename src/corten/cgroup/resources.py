@@ -106,6 +106,11 @@ def weight_of_shares(shares: int) -> int:
     return 1 + (shares - 2) * 9999 // 262142
 
 
+def weight_of_block(weight: int) -> int:
+    """blkio.weight 10..1000 to io.weight 1..10000, for hosts whose block devices are not scheduled by BFQ; as runc."""
+    return 1 + (min(max(weight, 10), 1000) - 10) * 9999 // 990
+
+
 def swap_v2(limit: int, swap: int) -> str:
     """v1 counts memory+swap, v2 swap alone; -1 is unlimited."""
     if swap < 0:

@@ -12,9 +12,10 @@ import pytest
 
 from corten.cgroup import devices, hierarchy
 from corten.cgroup.group import Group
-from corten.errors import InvalidArgument
+from corten.errors import InvalidArgument, RuntimeFailure
 
 pytestmark = pytest.mark.root
+SOURCES = Path(hierarchy.__file__).parents[2]
 
 
 @pytest.fixture
@@ -25,8 +26,16 @@ def path() -> Iterator[str]:
     Group(hierarchy.detect(), parent).delete()
 
 
+def enter(group: Group) -> None:
+    """What clone3 and ``join`` do between them: the v2 group, then the v1 ones."""
+    directory = group.hierarchy.directories(group.path)[-1]
+    if group.hierarchy.unified:
+        Path(directory, "cgroup.procs").write_text("0")
+    group.join()
+
+
 def sleeper(group: Group) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(["sleep", "60"], preexec_fn=group.join)
+    return subprocess.Popen(["sleep", "60"], preexec_fn=lambda: enter(group))
 
 
 def v1() -> bool:
@@ -56,6 +65,88 @@ def test_limits_v1(path: str) -> None:
             assert Path(group.directory(controller), file).read_text().strip() == value
     group.update({"memory": {"limit": 128 << 20, "swap": 256 << 20}})
     assert Path(group.directory("memory"), "memory.limit_in_bytes").read_text().strip() == str(128 << 20)
+
+
+@pytest.mark.skipif(v1(), reason="needs cgroup v2")
+def test_limits_v2(path: str) -> None:
+    resources = {
+        "memory": {"limit": 32 << 20, "swap": 64 << 20, "reservation": 16 << 20},
+        "cpu": {"shares": 1024, "quota": 50000, "period": 200000, "cpus": "0", "mems": "0"},
+        "pids": {"limit": 12},
+        "unified": {"memory.high": str(24 << 20), "cpu.max.burst": "1000"},
+    }
+    group = Group.create(hierarchy.detect(), path, resources)
+    directory = Path(group.directory(""))
+    expected = {
+        "memory.max": str(32 << 20), "memory.swap.max": str(32 << 20), "memory.low": str(16 << 20),
+        "memory.high": str(24 << 20), "cpu.weight": "39", "cpu.max": "50000 200000", "cpu.max.burst": "1000",
+        "cpuset.cpus": "0", "cpuset.cpus.effective": "0", "cpuset.mems": "0", "pids.max": "12",
+    }  # fmt: skip
+    assert {file: (directory / file).read_text().strip() for file in expected} == expected
+    assert group.warnings == []
+    group.update({"memory": {"limit": 128 << 20, "swap": -1}, "pids": {"limit": -1}})
+    found = [(directory / file).read_text().strip() for file in ("memory.max", "memory.swap.max", "pids.max")]
+    assert found == [str(128 << 20), "max", "max"]
+
+
+@pytest.mark.skipif(v1(), reason="needs cgroup v2")
+def test_a_blkio_weight_is_written_where_this_host_keeps_it(path: str) -> None:
+    group = Group.create(hierarchy.detect(), path, {"blockIO": {"weight": 1000}})
+    directory = Path(group.directory("io"))
+    if (directory / "io.bfq.weight").exists():
+        assert "1000" in (directory / "io.bfq.weight").read_text()
+    elif (directory / "io.weight").exists():
+        assert "10000" in (directory / "io.weight").read_text()
+    else:
+        assert any("io.weight" in warning for warning in group.warnings)
+
+
+@pytest.mark.skipif(v1(), reason="needs cgroup v2")
+def test_a_limit_of_processes_holds(path: str) -> None:
+    group = Group.create(hierarchy.detect(), path, {"pids": {"limit": 2}})
+    script = "sleep 5 & sleep 5 & sleep 5 & sleep 5 & kill $(jobs -p)"
+    output = subprocess.run(["sh", "-c", script], preexec_fn=lambda: enter(group), capture_output=True, text=True)
+    assert "annot fork" in output.stderr
+
+
+@pytest.mark.skipif(v1(), reason="needs cgroup v2")
+def test_an_engine_in_a_container_leaves_the_root_of_its_namespace(path: str, tmp_path: Path) -> None:
+    """As in a container that runs an engine: the namespace's root holds it, and may not hand controllers down yet."""
+    outer = Group.create(hierarchy.detect(), path, {})
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from corten.cgroup import hierarchy; from corten.cgroup.group import Group\n"
+        "group = Group.create(hierarchy.detect(), '/corten/x', {'pids': {'limit': 7}})\n"
+        "print(open(group.directory('pids') + '/pids.max').read().strip(), group.warnings)\n"
+        "print(open('/proc/self/cgroup').read().strip())\n"
+        "group.delete(); group.delete()\n"
+    )
+    script = (
+        "umount /sys/fs/cgroup && mount -t cgroup2 cgroup2 /sys/fs/cgroup && sleep 60 & sleep 0.3; "
+        f'/usr/bin/python3 -ISE -c "$0" {SOURCES}; kill $!'
+    )
+    command = ["unshare", "--cgroup", "--mount", "sh", "-c", script, code]
+    output = subprocess.run(command, preexec_fn=lambda: enter(outer), capture_output=True, text=True, check=False)
+    assert output.stdout.splitlines() == ["7 []", "0::/init"], output.stderr
+
+
+def test_a_group_that_cannot_be_made_is_gone_again(path: str) -> None:
+    with pytest.raises(InvalidArgument, match="cpus"):
+        Group.create(hierarchy.detect(), path, {"cpu": {"cpus": "4095"}})
+    assert not Group(hierarchy.detect(), path).exists()
+    before = Group.create(hierarchy.detect(), path, {})
+    with pytest.raises(InvalidArgument, match="cpus"):
+        Group.create(hierarchy.detect(), path, {"cpu": {"cpus": "4095"}})
+    assert before.exists()
+
+
+def test_without_a_device_list_in_force_there_is_no_group(path: str) -> None:
+    """A host that has neither a devices controller nor cgroup v2 to hang a program on."""
+    bare = hierarchy.Hierarchy(1, {}, {}, "")
+    with pytest.raises(RuntimeFailure, match="allow list cannot be put in force"):
+        Group.create(bare, path, {"devices": [{"allow": False, "access": "rwm"}]})
+    privileged = Group.create(bare, path, {"devices": [{"allow": True, "access": "rwm"}]})
+    assert privileged.warnings == ["devices are not limited: this host has no devices controller"]
 
 
 def test_a_value_the_kernel_refuses_is_an_error(path: str) -> None:
@@ -94,7 +185,7 @@ def test_oom_is_counted(path: str) -> None:
     group = Group.create(hierarchy.detect(), path, {"memory": {"limit": 8 << 20, "swap": 8 << 20}})
     assert group.oom_count() == 0
     code = "b = bytearray(64 << 20)\nfor i in range(0, len(b), 4096): b[i] = 1"
-    subprocess.run(["/usr/bin/python3", "-ISE", "-c", code], preexec_fn=group.join, check=False)
+    subprocess.run(["/usr/bin/python3", "-ISE", "-c", code], preexec_fn=lambda: enter(group), check=False)
     assert group.oom_count() >= 1
 
 

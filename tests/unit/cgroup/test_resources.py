@@ -69,3 +69,22 @@ def test_a_program_ends_where_everything_matches() -> None:
     refuse = devices.program([{"allow": False, "access": "rwm"}])
     assert len(refuse) // 8 == 8
     assert devices.program([{"allow": True, "type": "c", "major": 1}, {"allow": False, "access": "rwm"}]) == refuse
+
+
+def test_a_block_weight_without_bfq() -> None:
+    assert [resources.weight_of_block(weight) for weight in (1, 10, 500, 1000)] == [1, 1, 4950, 10000]
+
+
+@pytest.mark.parametrize(
+    ("rules", "everything"),
+    [
+        ([{"allow": True, "access": "rwm"}], True),
+        ([{"allow": False, "access": "rwm"}, {"allow": True, "type": "a"}], True),
+        ([{"allow": True}, {"allow": False, "type": "b", "major": 8}], False),
+        ([{"allow": False, "access": "rwm"}, {"allow": True, "type": "c", "major": 1}], False),
+        ([{"allow": False}, {"allow": True, "access": "rw"}], False),
+        ([], False),
+    ],
+)
+def test_a_list_that_refuses_nothing(rules: list, everything: bool) -> None:
+    assert devices.opens_everything(rules) is everything
