@@ -110,13 +110,9 @@ def _mount_overlay(entry: dict[str, Any]) -> int:
     options = parse(entry["options"])
     data = ",".join(key if value is None else f"{key}={value}" for key, value in options.data)
     if len(data) >= _PAGE:
-        tree = new_filesystem("overlay", "overlay", _split_lowers(options.data), options.attr_set)
-        where = os.open(".", _DIRECTORY)
-        m.move_mount(tree, where)
-        os.close(where)
-    else:
-        m.mount("overlay", ".", "overlay", _flags(options.attr_set), data)
-        tree = os.open(point, _DIRECTORY)  # the path again, now leading to what is mounted on it
+        data = ",".join(key if value is None else f"{key}={value}" for key, value in _shorten(point, options.data))
+    m.mount("overlay", point, "overlay", _flags(options.attr_set), data)
+    tree = os.open(point, _DIRECTORY)  # the path again, now leading to what is mounted on it
     os.chdir("/")
     return tree
 
@@ -129,14 +125,24 @@ def _upper_directory(options: Sequence[str]) -> str:
     raise RuntimeFailure("the root mount has neither lowerdir nor upperdir")
 
 
-def _split_lowers(data: Sequence[tuple[str, str | None]]) -> list[tuple[str, str | None]]:
-    """``lowerdir+`` once for each layer: Linux 6.8 and later take any number of them."""
+def _shorten(point: str, data: Sequence[tuple[str, str | None]]) -> list[tuple[str, str | None]]:
+    """The layers by numbers: links in a tmpfs nobody else sees, which becomes the working directory.
+
+    ``lowerdir+`` of fsconfig(2) would do without, but only since Linux 6.8.
+    """
+    links = new_filesystem("tmpfs", "tmpfs", [("mode", "700")], 0)
     made: list[tuple[str, str | None]] = []
     for key, value in data:
         if key == "lowerdir" and value:
-            made.extend(("lowerdir+", lower) for lower in value.split(":"))
-        else:
-            made.append((key, value))
+            layers = value.split(":")
+            for number, layer in enumerate(layers):
+                os.symlink(os.path.join(point, layer), str(number), dir_fd=links)
+            value = ":".join(map(str, range(len(layers))))
+        elif key in ("upperdir", "workdir") and value:
+            value = os.path.join(point, value)
+        made.append((key, value))
+    os.fchdir(links)
+    os.close(links)
     return made
 
 
@@ -262,10 +268,10 @@ def _plain_directory(tree: Tree, target: str, fstype: str) -> int:
 
 
 def _mount_new(tree: Tree, fstype: str, source: str, target: str, options: MountOptions) -> int:
-    where = tree.root.directory(target)
+    where, covers = _directory(tree, target)
     attributes = options.attr_set & ~m.MOUNT_ATTR_RDONLY if options.copy_up else options.attr_set
     data = list(options.data)
-    if fstype == "tmpfs" and not any(key == "mode" for key, _ in data):  # as what it covers, runc's rule
+    if fstype == "tmpfs" and covers and not any(key == "mode" for key, _ in data):  # as what it covers, runc's rule
         data.append(("mode", format(stat.S_IMODE(os.fstat(where).st_mode), "o")))
     if any(len(value or "") > _FSCONFIG_MAX for _, value in data):
         os.fchdir(where)
@@ -281,6 +287,14 @@ def _mount_new(tree: Tree, fstype: str, source: str, target: str, options: Mount
     m.move_mount(fd, where)
     os.close(where)
     return fd
+
+
+def _directory(tree: Tree, target: str) -> tuple[int, bool]:
+    """A descriptor of ``target``, and whether it was there before."""
+    try:
+        return tree.root.open(target, os.O_PATH | os.O_DIRECTORY), True
+    except FileNotFoundError:
+        return tree.root.directory(target), False
 
 
 def _mount_cgroup(tree: Tree, target: str, options: MountOptions) -> int:
