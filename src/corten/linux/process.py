@@ -58,6 +58,26 @@ def set_name(name: bytes) -> None:
     call("prctl", PR_SET_NAME, name[:15] + b"\0", 0, 0, 0)
 
 
+def replace_command_line(title: bytes) -> None:
+    """What /proc/PID/cmdline shows from now on: ``title`` alone; /proc/PID/environ becomes zeros.
+
+    Overwrites the strings themselves (PR_SET_MM needs CAP_SYS_RESOURCE). A last byte that is not zero makes the
+    kernel stop at the first one that is (fs/proc/base.c, get_mm_cmdline). Reads /proc/self/stat: to be called while
+    that is the host's. ``os.environ`` keeps its copy.
+    """
+    with open("/proc/self/stat", "rb") as file:
+        text = file.read()
+    fields = text[text.rindex(b")") + 2 :].split()
+    arguments, end, environment, last = map(int, fields[45:49])  # fields 48 to 51 of proc_pid_stat(5)
+    if end - arguments < 3:
+        return
+    shown = title[: end - arguments - 2]
+    ctypes.memset(environment, 0, last - environment)
+    ctypes.memset(arguments, 0, end - arguments)
+    ctypes.memmove(arguments, shown, len(shown))
+    ctypes.memset(end - 1, 1, 1)
+
+
 def set_keep_capabilities(*, on: bool) -> None:
     """PR_SET_KEEPCAPS: keep the permitted set over the change from uid 0."""
     prctl(PR_SET_KEEPCAPS, 1 if on else 0)

@@ -60,9 +60,8 @@ def validate_process(process: dict[str, Any]) -> None:
     cwd = process.get("cwd")
     if not isinstance(cwd, str) or not cwd.startswith("/"):
         raise InvalidArgument("process.cwd: Cwd must be an absolute path")
-    for field in ("apparmorProfile", "selinuxLabel"):
-        if process.get(field) not in (None, "", "unconfined"):
-            raise NotSupported(f"process.{field} is not supported: this host's security module is not driven yet")
+    if process.get("selinuxLabel") not in (None, ""):
+        raise NotSupported("process.selinuxLabel is not supported: SELinux is not driven yet")
     if process.get("scheduler") or process.get("execCPUAffinity"):
         raise NotSupported("process.scheduler and process.execCPUAffinity are not supported yet")
     if process.get("ioPriority"):

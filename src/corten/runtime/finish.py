@@ -1,6 +1,6 @@
 """The last steps of every process in a container, the same for its first process and for an exec.
 
- (1) resource limits and the OOM score, while still privileged
+ (1) resource limits, the OOM score and what AppArmor shall do at (9), while still privileged
  (2) the user, by the container's own files
  (3) close every descriptor but 0-2, the channel and the hold
  (4) working directory, which must lie inside the root (CVE-2024-21626: after step 3)
@@ -56,6 +56,7 @@ def run(process: dict[str, Any], ending: Ending) -> NoReturn:
     """Steps (1) to (9) of the module's list. Never returns; raises what went wrong."""
     warnings = credentials.limit(process.get("rlimits") or ())  # (1)
     warnings += _score(process, ending.proc)
+    _confine(process.get("apparmorProfile") or "", ending.proc)
     top = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     root = Root(top)
     identity = credentials.identify(process.get("user") or {}, root)  # (2)
@@ -133,6 +134,17 @@ def _score(process: dict[str, Any], proc: int) -> list[str]:
     except PermissionError:  # lowering it needs CAP_SYS_RESOURCE
         return [f"the OOM score cannot be set to {value} on this host"]
     return []
+
+
+def _confine(profile: str, proc: int) -> None:
+    """Have the kernel confine the program by an AppArmor profile the host has loaded: proc_pid_attr(5)."""
+    if profile in ("", "unconfined"):
+        return
+    try:
+        procfs.write(proc, "self/attr/apparmor/exec", f"exec {profile}")
+    except FileNotFoundError:
+        text = f"process.apparmorProfile: profile {profile!r} is not loaded, or this kernel does not run AppArmor"
+        raise RuntimeFailure(text) from None
 
 
 def _environment(process: dict[str, Any], identity: credentials.Identity, root: Root) -> dict[str, str]:

@@ -55,6 +55,8 @@ def _run(request: StartRequest, channel: int, joined: dict[str, int]) -> None:
     linux: dict[str, Any] = spec.get("linux") or {}
     process: dict[str, Any] = spec["process"]
     linux_process.set_dumpable(on=False)  # (1)
+    if request.init:  # it stays, and must not show paths of the host
+        linux_process.replace_command_line(b"corten-init")
     os.setsid()
     os.umask(0)
     cgroup_private = _join(request, joined)  # (2) (3)

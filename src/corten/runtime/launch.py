@@ -220,9 +220,8 @@ def _exec_group(held: state.Container, hierarchy: Hierarchy, options: Options) -
 
 def _process(spec: dict[str, Any], arguments: list[str], options: Options) -> dict[str, Any]:
     """The OCI process of ``--process``, or the container's own with what the flags say."""
-    for flag in ("apparmor", "process-label"):
-        if options.values.get(flag):
-            raise errors.NotSupported(f"exec --{flag} is not supported: this host's security module is not driven yet")
+    if options.values.get("process-label"):
+        raise errors.NotSupported("exec --process-label is not supported: SELinux is not driven yet")
     if path := options.values.get("process"):
         process: dict[str, Any] = bundle.read_json(path)
         return process
@@ -233,6 +232,8 @@ def _process(spec: dict[str, Any], arguments: list[str], options: Options) -> di
     process["env"] = [*(process.get("env") or ()), *(options.lists.get("env") or ())]
     if "no-new-privs" in options.switches:
         process["noNewPrivileges"] = True
+    if profile := options.values.get("apparmor"):
+        process["apparmorProfile"] = profile
     if user := options.values.get("user"):
         process["user"] = {"corten.user": user}
     if gids := options.lists.get("additional-gids"):

@@ -203,7 +203,8 @@ def test_namespaces_by_path(bundle: Bundle) -> None:
     [
         (lambda spec: spec["linux"]["namespaces"].append({"type": "user"}), "user namespaces are not supported yet"),
         (lambda spec: spec["linux"].update(cgroupsPath="a.slice:x:y"), "cgroupfs manager"),
-        (lambda spec: spec["process"].update(apparmorProfile="x"), "apparmorProfile"),
+        (lambda spec: spec["process"].update(apparmorProfile="x"), "apparmorProfile: profile 'x' is not loaded"),
+        (lambda spec: spec["process"].update(selinuxLabel="x"), "selinuxLabel"),
     ],
 )
 def test_what_is_not_supported_is_refused_by_name(bundle: Bundle, change, text: str) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from corten.cgroup import hierarchy
 from tests.kernel.conftest import Bundle
 
 pytestmark = pytest.mark.root
+LSM = Path("/sys/kernel/security/lsm").read_text().split(",") if Path("/sys/kernel/security/lsm").exists() else []
 
 
 def status(output: str) -> dict[str, str]:
@@ -50,6 +53,49 @@ def test_cve_2022_0492_no_cgroup_mount_is_writable(bundle: Bundle) -> None:
     assert cgroups
     assert all(line.split(" ")[5].startswith("ro") for line in cgroups)
     assert bundle.shell("echo /x > /sys/fs/cgroup/memory/release_agent").returncode != 0
+
+
+@pytest.mark.skipif(hierarchy.detect().version == 1, reason="needs cgroup v2")
+def test_v2_shows_the_container_its_own_group_read_only(bundle: Bundle) -> None:
+    bundle.linux["namespaces"].append({"type": "cgroup"})
+    bundle.linux["resources"]["pids"] = {"limit": 77}
+    bundle.linux["resources"]["memory"] = {"limit": 64 << 20}
+    script = "cd /sys/fs/cgroup; cat pids.max memory.max; wc -l < cgroup.procs; echo 88 > pids.max; mkdir x"
+    output = bundle.shell(script)
+    assert output.stdout.split()[:2] == ["77", str(64 << 20)]
+    assert int(output.stdout.split()[2]) >= 1
+    assert output.stderr.count("Read-only file system") == 2
+    assert bundle.shell("cat /proc/self/cgroup").stdout == "0::/\n"
+
+
+@pytest.mark.skipif(hierarchy.detect().version == 1, reason="needs cgroup v2")
+def test_v2_an_exec_is_born_in_the_containers_group(bundle: Bundle) -> None:
+    identifier = bundle.start()
+    group = f"0::{bundle.parent}/{identifier}\n"
+    assert bundle.exec(identifier, "cat", "/proc/self/cgroup").stdout == group
+    assert bundle.exec(identifier, "cat", "/proc/1/cgroup").stdout == group
+
+
+@pytest.mark.skipif("apparmor" not in LSM, reason="needs a kernel that runs AppArmor")
+@pytest.mark.parametrize("command", ["run", "exec"])
+def test_a_loaded_apparmor_profile_confines_the_program(bundle: Bundle, command: str, tmp_path: Path) -> None:
+    name = f"corten-test-{os.getpid()}"
+    text = f"profile {name} flags=(attach_disconnected) {{\n  file,\n  capability,\n  signal,\n  deny /secret r,\n}}\n"
+    profile = tmp_path / "profile"
+    profile.write_text(text)
+    subprocess.run(["apparmor_parser", "-K", "-r", str(profile)], check=True)
+    try:
+        (bundle.rootfs / "secret").write_text("x")
+        script = "cat /proc/self/attr/apparmor/current; cat /secret"
+        if command == "run":
+            bundle.process["apparmorProfile"] = name
+            output = bundle.shell(script)
+        else:
+            output = bundle.exec(bundle.start(), "sh", "-c", script, flags=("--apparmor", name))
+        assert output.stdout == f"{name} (enforce)\n"
+        assert "Permission denied" in output.stderr
+    finally:
+        subprocess.run(["apparmor_parser", "-R", str(profile)], check=True)
 
 
 def test_masked_files_are_the_null_device(bundle: Bundle) -> None:

@@ -87,6 +87,25 @@ def test_our_init_reaps_and_forwards(bundle: Bundle, overlay: list[dict[str, Any
     assert report["code"] == 3
 
 
+def test_our_init_shows_nothing_of_the_host(bundle: Bundle, overlay: list[dict[str, Any]]) -> None:
+    bundle.process["capabilities"]["effective"] = [*bundle.process["capabilities"]["effective"], "CAP_SYS_PTRACE"]
+    for kind in ("bounding", "permitted"):
+        bundle.process["capabilities"][kind] = bundle.process["capabilities"]["effective"]
+    script = "od -An -c /proc/1/cmdline; tr -d '\\0' < /proc/1/environ | wc -c; echo $MARK; ps -o args | grep -c python"
+    bundle.process["env"].append("MARK=own")
+    report, said = zygote(bundle, overlay, script, init=True)
+    assert report["code"] == 1, said
+    assert said.split("\n") == ["   c   o   r   t   e   n   -   i   n   i   t  \\0", "0", "own", "0"]
+
+
+def test_a_tmpfs_has_the_mode_of_what_it_covers_or_its_own(bundle: Bundle, overlay: list[dict[str, Any]]) -> None:
+    for target in ("/new/deep", "/root", "/tmp"):
+        bundle.spec["mounts"].append({"destination": target, "type": "tmpfs", "source": "tmpfs", "options": ["nosuid"]})
+    mode = (bundle.rootfs.parent / "layers/base/root").stat().st_mode & 0o7777
+    _, said = zygote(bundle, overlay, "stat -c %a /new /new/deep /root /tmp")
+    assert said.split() == ["755", "1777", f"{mode:o}", "1777"]
+
+
 def test_a_prepared_network_namespace(bundle: Bundle, overlay: list[dict[str, Any]]) -> None:
     with subprocess.Popen(["unshare", "-n", "sleep", "30"]) as holder:
         try:

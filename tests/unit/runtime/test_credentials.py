@@ -84,3 +84,14 @@ def test_capability_names_of_a_newer_client_are_left_out() -> None:
     masks = credentials.capability_masks({"bounding": ["CAP_CHOWN", "CAP_FROM_THE_FUTURE"]})
     assert masks["bounding"] == 1
     assert masks["inheritable"] == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "groups"), [("9", [0]), ("bob", [1001, 10]), ("bob:wheel", [10]), ("9:8", [8]), ("root", [0, 10])]
+)
+def test_cve_2022_36109_the_primary_group_is_among_the_supplementary_ones(
+    text: str, groups: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(credentials, "_database", lambda root, path: {"/etc/passwd": PASSWD, "/etc/group": GROUP}[path])
+    found = credentials.identify({"corten.user": text}, credentials.Root(-1))
+    assert found.groups == groups
