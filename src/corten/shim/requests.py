@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     Descriptors: TypeAlias = "dict[str, list[int]]"
     Function: TypeAlias = "Callable[[Supervisor, dict[str, Any], Descriptors, Reply], None]"
 
+_SIGKILL: Final = 9
 _NAME_BYTES: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
 
 
@@ -73,7 +74,18 @@ def _kill(supervisor: Supervisor, message: dict[str, Any], fds: Descriptors, rep
             process.pidfd_send_signal(subject.pidfd, number)
     except ProcessLookupError:
         raise errors.NotFound(f"the process of {subject.exec_id or subject.id} has ended") from None
+    if number == _SIGKILL:
+        _thaw(Group(supervisor.hierarchy, subject.cgroup))
     reply.succeed({})
+
+
+def _thaw(group: Group) -> None:
+    """What is frozen does not die on cgroup v1 before it is thawed."""
+    try:
+        if group.is_frozen():
+            group.thaw()
+    except OSError:  # no freezer, or gone meanwhile
+        pass
 
 
 def _signal_pid(pid: int, number: int) -> None:

@@ -15,7 +15,7 @@ import time
 
 from corten.linux import terminal
 from corten.shim.attach import STDERR, STDOUT, Client
-from corten.shim.loop import WRITE
+from corten.shim.loop import WRITE, note
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
     class Log(Protocol):
         """What :class:`corten.logs.json_file.Writer` offers."""
+
+        lost: int
+        path: str
 
         def write(self, stream: str, chunk: bytes, now_ns: int) -> None: ...
         def finish(self, stream: str, now_ns: int) -> None: ...
@@ -85,6 +88,7 @@ class Streams:
         "_input_ends",
         "_log",
         "_loop",
+        "_lost",
         "_outputs",
         "_owner",
         "_pending",
@@ -99,6 +103,7 @@ class Streams:
         self._loop = loop
         self._owner: Owner | None = owner
         self._log = log
+        self._lost = 0
         self.terminal = is_terminal
         self.takes_input = takes_input
         self.stdin_once = stdin_once
@@ -159,11 +164,18 @@ class Streams:
         """To the log, then to the clients."""
         if self._log is not None:
             self._log.write(NAMES[stream], chunk, time.time_ns())
+            if self._log.lost and not self._lost:
+                self._report_loss(self._log)
         if self._clients:
             for client in self._clients:
                 client.put(stream, chunk)
             if not self._hurried and any(client.lags() for client in self._clients):
                 self._pause()
+
+    def _report_loss(self, log: Log) -> None:
+        """A line in shim.log at the first loss and one at the end: a full disk must not fill another."""
+        self._lost = log.lost
+        note(f"{log.path}: {log.lost} lines could not be written")
 
     def ended(self, output: Output) -> None:
         """End of file on an output.
@@ -315,6 +327,8 @@ class Streams:
         self._outputs = ()
         self.release()
         if self._log is not None:
+            if self._log.lost > self._lost:
+                self._report_loss(self._log)
             self._log.close()
             self._log = None
         self._owner = None

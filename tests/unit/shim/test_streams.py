@@ -15,6 +15,9 @@ from corten.shim.stdio import Streams
 
 
 class Log:
+    lost = 0
+    path = "/log"
+
     def __init__(self) -> None:
         self.data = {"stdout": b"", "stderr": b""}
         self.finished: list[str] = []
