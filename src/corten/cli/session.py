@@ -84,6 +84,16 @@ class Session:
             return config.DEFAULT_CONTEXT
         return config.environment("CONTEXT") or self.config.text("currentContext") or config.DEFAULT_CONTEXT
 
+    def default_host(self) -> str:
+        """The address of the context ``default``: what the options and the environment say, else the default socket."""
+        hosts = self.settings.hosts
+        return hosts[0] if hosts else config.environment("HOST") or self._default_endpoint().text
+
+    @staticmethod
+    def host_variable() -> str:
+        """The environment variable the address would come from."""
+        return "CORTEN_HOST" if os.environ.get("CORTEN_HOST") or not os.environ.get("DOCKER_HOST") else "DOCKER_HOST"
+
     def endpoint(self) -> tuple[Endpoint, bool]:
         """The engine's address, and whether it is the default one that nobody configured.
 
