@@ -123,7 +123,14 @@ class EngineProcess:
         return int((self.exec_root / "shim.pid").read_text())
 
     def destroy(self) -> None:
-        """Remove every container, stop the engine and its shim, and delete its roots."""
+        """As ``end``, then delete the roots."""
+        try:
+            self.end()
+        finally:
+            shutil.rmtree(self.root)
+
+    def end(self) -> None:
+        """Remove every container, stop the engine and its shim."""
         try:
             if self.process is not None and self.process.poll() is None:
                 ids = [container["Id"] for container in self.api("GET", "/containers/json?all=1")]
@@ -137,7 +144,6 @@ class EngineProcess:
                 ["nft", "delete", "table", "ip", f"corten_{self.instance}"], capture_output=True, check=False
             )
             self._end_processes()
-            shutil.rmtree(self.root)
 
     def verify(self) -> list[str]:
         """What ``doctor --fsck`` says of the data root; all it can say when the engine is stopped."""

@@ -232,15 +232,19 @@ class _Checker:
     def _containers(self) -> Iterator[Finding]:
         for container_id, record in self._records.containers.items():
             owner = (containers.COLLECTION, container_id)
+            begun = record.state.started_ns > 0  # before that there is nothing in it that a start does not make again
             try:
                 chain = self._trees.chain(container_id)
                 if str(chain or "") != record.chain_id:
                     yield Finding(DAMAGED, f"container {container_id}: its tree stands on another image", owner)
                 elif chain is not None and not self._layers.has(chain):
                     yield Finding(MISSING, f"container {container_id}: its image's layer {chain} is missing", owner)
+            except NotFound as exc:
+                if begun:
+                    yield Finding(MISSING, str(exc), owner)
             except CortenError as exc:
-                yield Finding(MISSING if isinstance(exc, NotFound) else DAMAGED, str(exc), owner)
-            if not (self._root / "containers" / container_id).is_dir():
+                yield Finding(DAMAGED, str(exc), owner)
+            if begun and not (self._root / "containers" / container_id).is_dir():
                 yield Finding(MISSING, f"container {container_id}: its directory is missing", owner)
             for point in record.mounts:
                 if point.name and point.name not in self._records.volumes:
