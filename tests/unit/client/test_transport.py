@@ -33,10 +33,15 @@ class Server(threading.Thread):
             with connection:
                 for answer in answers:
                     request = connection.recv(65536)
-                    while b"\r\n\r\n" not in request:
+                    while b"\r\n\r\n" not in request or not whole(request):
                         request += connection.recv(65536)
                     self.requests.append(request)
                     connection.sendall(answer)
+
+
+def whole(request: bytes) -> bool:
+    """Whether a chunked body, if there is one, has come in to its end."""
+    return b"Transfer-Encoding: chunked" not in request or request.endswith(b"\r\n0\r\n\r\n")
 
 
 @pytest.fixture
