@@ -13,6 +13,7 @@ from corten.api.types.network import NetworkingConfig
 from corten.engine.lifecycle import ALIVE, Event, Status, advance
 from corten.engine.mounts import MountPoint
 from corten.engine.networks.record import EndpointRecord
+from corten.oci.digest import Digest
 
 COLLECTION: Final = "containers"
 #: The exit code nobody saw: the shim that was the parent died with it.
@@ -100,6 +101,11 @@ class ContainerRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     def command(self) -> tuple[str, ...]:
         """The argument vector of the first process."""
         return (self.path, *self.args)
+
+    @property
+    def chain(self) -> Digest | None:
+        """The image's unpacked root; None for a container on nothing."""
+        return Digest(self.chain_id) if self.chain_id else None
 
     def with_state(self, state: State) -> "ContainerRecord":
         """A copy in another state."""

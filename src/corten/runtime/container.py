@@ -38,7 +38,11 @@ def start(request: StartRequest) -> Started:
     try:
         flags = request.clone_flags
         ours, theirs = channel.pair()
-        pid, pidfd = _clone(flags, request.cgroup, joined.pop("pid", -1))
+        try:
+            pid, pidfd = _clone(flags, request.cgroup, joined.pop("pid", -1))
+        except BaseException:
+            _close(ours, theirs)
+            raise
         if pid == 0:
             init.main(request, theirs, joined)
         os.close(theirs)
@@ -53,20 +57,32 @@ def exec_in(request: ExecRequest) -> Started:
     """clone3 a process into the container's pid namespace and cgroup; it joins the rest itself. The caller is its
     parent."""
     ours, theirs = channel.pair()
-    pid_namespace = os.open(f"/proc/{request.pid}/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        pid, pidfd = _clone(0, request.cgroup, pid_namespace)
-    except RuntimeFailure as error:
-        if not isinstance(error.__context__, OSError) or error.__context__.errno != errno.EBUSY:
-            raise
-        # cgroup v2 takes no process where the container handed controllers down: join its first process instead.
-        group = request.cgroup.of_process(request.pid) if request.cgroup is not None else None
-        pid_namespace = os.open(f"/proc/{request.pid}/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
-        pid, pidfd = _clone(0, group, pid_namespace)
+        pid, pidfd = _clone_into(request)
+    except BaseException:
+        _close(ours, theirs)
+        raise
     if pid == 0:
         container_exec.main(request, theirs)
     os.close(theirs)
     return Started(pid, pidfd, ours, -1)
+
+
+def _clone_into(request: ExecRequest) -> tuple[int, int]:
+    path = f"/proc/{request.pid}/ns/pid"
+    try:
+        return _clone(0, request.cgroup, os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+    except RuntimeFailure as error:
+        if not isinstance(error.__context__, OSError) or error.__context__.errno != errno.EBUSY:
+            raise
+    # cgroup v2 takes no process where the container handed controllers down: join its first process instead.
+    group = request.cgroup.of_process(request.pid) if request.cgroup is not None else None
+    return _clone(0, group, os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+
+
+def _close(*descriptors: int) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
 def _compile(request: StartRequest) -> None:
@@ -104,10 +120,10 @@ def _clone(flags: int, group: Group | None, pid_namespace: int) -> tuple[int, in
 
     setns(2) with a pid namespace changes where children are born, not the caller: it is undone right after.
     """
-    directory = group.open_unified() if group is not None else -1
-    own = -1
-    pid = -1
+    directory = own = pid = -1
     try:
+        if group is not None:
+            directory = group.open_unified()
         if pid_namespace >= 0:
             own = os.open(_OWN_PIDNS, os.O_RDONLY | os.O_CLOEXEC)
             namespace.setns(pid_namespace, namespace.CLONE_NEWPID)

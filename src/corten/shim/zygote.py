@@ -60,6 +60,13 @@ class Pipes:
         self.theirs = [-1, -1, -1]
         if terminal:
             return
+        try:
+            self._open(stdin=stdin, discard=discard)
+        except OSError:
+            self.close()
+            raise
+
+    def _open(self, *, stdin: bool, discard: bool) -> None:
         if stdin:
             self.theirs[0], self.ours["stdin"] = os.pipe2(os.O_CLOEXEC)
         else:

@@ -91,7 +91,9 @@ def test_our_init_shows_nothing_of_the_host(bundle: Bundle, overlay: list[dict[s
     bundle.process["capabilities"]["effective"] = [*bundle.process["capabilities"]["effective"], "CAP_SYS_PTRACE"]
     for kind in ("bounding", "permitted"):
         bundle.process["capabilities"][kind] = bundle.process["capabilities"]["effective"]
-    script = "od -An -c /proc/1/cmdline; tr -d '\\0' < /proc/1/environ | wc -c; echo $MARK; ps -o args | grep -c python"
+    script = (
+        "od -An -c /proc/1/cmdline; tr -d '\\0' < /proc/1/environ | wc -c; echo $MARK; ps -o args | grep -c [p]ython"
+    )
     bundle.process["env"].append("MARK=own")
     report, said = zygote(bundle, overlay, script, init=True)
     assert report["code"] == 1, said

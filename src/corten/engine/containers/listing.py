@@ -63,9 +63,13 @@ class Listing:
 
     async def inspect(self, reference: str, *, size: bool) -> ContainerInspect:
         """One container in full."""
-        record = self._roster.find(reference).record
+        container = self._roster.find(reference)
+        record = container.record
         directory = self._config.container_directory(record.id)
-        graph = render.graph(self._snapshotter.mounts(record.id))
+        mounted = container.rootfs
+        if mounted is None:
+            mounted = await asyncio.to_thread(self._snapshotter.prepare, record.id, record.chain)
+        graph = render.graph(mounted)
         paths = Paths(directory=directory, log=self._facts.log_path(record), graph=graph)
         return render.inspect(record, paths, self._execs.of(record.id), await self._sizes(record, wanted=size))
 

@@ -1,5 +1,6 @@
 """A record as inspect and list show it; pure. Here, and only here, Docker's booleans are derived from the status."""
 
+import os
 import time
 from collections.abc import Sequence
 from typing import Final
@@ -101,15 +102,15 @@ def graph(mounted: Sequence[Mount]) -> dict[str, str]:
         if mount["target"] == "/" and mount["type"] == "overlay":
             options = dict(option.partition("=")[::2] for option in mount["options"])
             base = mount.get("chdir", "")
-            lowers = [
-                path if path.startswith("/") else f"{base}/{path}" for path in options.get("lowerdir", "").split(":")
-            ]
-            upper = options.get("upperdir", "")
+            lowers = [os.path.normpath(os.path.join(base, path)) for path in options.get("lowerdir", "").split(":")]
+            upper, work = (
+                os.path.normpath(os.path.join(base, options.get(name, ""))) for name in ("upperdir", "workdir")
+            )
             return {
                 "LowerDir": ":".join(lowers),
-                "MergedDir": f"{upper.rpartition('/')[0]}/merged",
+                "MergedDir": f"{os.path.dirname(upper)}/merged",
                 "UpperDir": upper,
-                "WorkDir": options.get("workdir", ""),
+                "WorkDir": work,
             }
     return {}
 

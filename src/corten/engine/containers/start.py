@@ -31,7 +31,6 @@ from corten.engine.spec import document
 from corten.engine.tasks import Container
 from corten.engine.volumes import VolumeService
 from corten.errors import CortenError, RuntimeFailure
-from corten.oci.digest import Digest
 from corten.storage.snapshot import Snapshotter
 
 START_FAILED: Final = 128
@@ -141,8 +140,7 @@ class Starter:
         host = record.host
         if container.rootfs is None:
             # The record is durable, its tree is not: after a power cut it may have to be made again.
-            chain = Digest(record.chain_id) if record.chain_id else None
-            container.rootfs = await asyncio.to_thread(self._snapshotter.prepare, record.id, chain)
+            container.rootfs = await asyncio.to_thread(self._snapshotter.prepare, record.id, record.chain)
         identity = document.Identity(args=record.command, config=record.config, host=host, mounts=record.mounts)
         spec = document.build(identity, self._facts.of(record, sandbox.record), self._config)
         return {
