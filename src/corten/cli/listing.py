@@ -1,49 +1,20 @@
 """Lists as Docker prints them: a table of default columns, a table of a template, a template per row, or JSON.
 
 Owns the meaning of ``--format``. A command describes its rows as functions by field name; which template language the
-rest of the format is in is :mod:`corten.cli.template`'s concern, imported only when there is a template.
+rest of the format is in is :mod:`corten.template`'s concern, imported only when there is a template.
 """
 
 from __future__ import annotations
 
 from corten.cli import table
 from corten.client.errors import ClientError
+from corten.template.row import Row
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    Field = Callable[[], object]
-
-
-class Row:
-    """One object of a list as its template sees it: ``fields`` by name, ``methods`` that take arguments.
-
-    ``kind`` is the type that error texts name, e.g. ``*formatter.ContainerContext``. A field whose name is in
-    ``hidden`` does not appear in the row's JSON.
-    """
-
-    __slots__ = ("fields", "hidden", "kind", "methods")
-
-    def __init__(
-        self,
-        kind: str,
-        fields: Mapping[str, Field],
-        methods: Mapping[str, Callable[[str], str]] | None = None,
-        hidden: frozenset[str] = frozenset(),
-    ) -> None:
-        self.kind = kind
-        self.fields = fields
-        self.methods = methods or {}
-        self.hidden = hidden
-
-    def text(self, name: str) -> str:
-        """A field for a cell."""
-        return str(self.fields[name]())
-
-    def document(self) -> dict[str, object]:
-        """What JSON shows: every field, by name."""
-        return {name: self.fields[name]() for name in sorted(self.fields) if name not in self.hidden}
+    from corten.template.row import Field
 
 
 class Layout:
@@ -76,7 +47,9 @@ def render(layout: Layout, rows: Sequence[Row], format_text: str, *, quiet: bool
 
 
 def _templated(layout: Layout, rows: Sequence[Row], format_text: str) -> str:
-    from corten.cli.template import HEADER_FUNCTIONS, ParseFailure, Template, TemplateError
+    from corten.template.engine import Template, TemplateError
+    from corten.template.functions import HEADER_FUNCTIONS
+    from corten.template.parser import ParseFailure
 
     is_table = format_text.startswith("table")
     text = format_text[5:].strip() if is_table else format_text

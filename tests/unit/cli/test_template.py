@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
-from corten.cli.listing import Row
-from corten.cli.template import HEADER_FUNCTIONS, ParseFailure, Template, TemplateError
-from corten.cli.template.values import EVENT, NETWORK, Struct, show, untyped
+from corten.template.engine import Template, TemplateError
+from corten.template.functions import HEADER_FUNCTIONS
+from corten.template.parser import ParseFailure
+from corten.template.row import Row
+from corten.template.values import EVENT, NETWORK, Struct, show, untyped
 
 TABLE: dict[str, Any] = json.loads((Path(__file__).parent / "data" / "docker_templates.json").read_text())
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 
 from corten.cli import config, listing
-from corten.cli.listing import Layout, Row
+from corten.cli.listing import Layout
 from corten.cli.options import Flag
 from corten.client.errors import ClientError
+from corten.template.row import Row
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

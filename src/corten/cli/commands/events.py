@@ -42,8 +42,9 @@ def events(session: Session, given: Options, arguments: list[str]) -> int:
 def _formatter(chosen: str) -> Callable[[dict[str, Any]], str]:
     if not chosen:
         return _line
-    from corten.cli.template import ParseFailure, Template, TemplateError
-    from corten.cli.template.values import EVENT, Struct
+    from corten.template.engine import Template, TemplateError
+    from corten.template.parser import ParseFailure
+    from corten.template.values import EVENT, Struct
 
     try:
         template = Template("{{json .}}" if chosen == "json" else chosen)

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from corten.cli.options import Options
     from corten.cli.session import Session
-    from corten.cli.template import Template
     from corten.client.transport import Client
+    from corten.template.engine import Template
 
     Look = Callable[[str], bytes]
 
@@ -149,7 +149,8 @@ class _Printer:
 
     @staticmethod
     def _parse(format_text: str) -> Template:
-        from corten.cli.template import ParseFailure, Template
+        from corten.template.engine import Template
+        from corten.template.parser import ParseFailure
 
         try:
             return Template(format_text)
@@ -169,8 +170,8 @@ class _Printer:
     @staticmethod
     def _render(template: Template, document: Any, kind: str) -> str:
         """Docker executes on its own types first, and on the bare JSON when that fails."""
-        from corten.cli.template import TemplateError
-        from corten.cli.template.values import NETWORK, PLAIN, Struct, untyped
+        from corten.template.engine import TemplateError
+        from corten.template.values import NETWORK, PLAIN, Struct, untyped
 
         try:
             return template.render(Struct(document, NETWORK if kind == "network" else PLAIN))

@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 
 from corten.cli import listing, units
-from corten.cli.listing import Layout, Row
+from corten.cli.listing import Layout
 from corten.cli.options import Flag
 from corten.client.errors import ClientError
+from corten.template.row import Row
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -109,7 +110,8 @@ def _wants_size(format_text: str) -> bool:
     """
     if format_text in ("", "json", "table", "raw") or "{{" not in format_text:
         return False
-    from corten.cli.template import ParseFailure, Template, TemplateError
+    from corten.template.engine import Template, TemplateError
+    from corten.template.parser import ParseFailure
 
     probe = row({"Id": "", "Created": 0, "Image": ""}, whole=True)
     asked: list[bool] = []

@@ -66,9 +66,10 @@ def client_version(session: Session) -> Document:
 
 def render(document: Document, chosen: str) -> str:
     """A document by a template, or as JSON."""
-    from corten.cli.template import ParseFailure, Template, TemplateError
-    from corten.cli.template.functions import encode
-    from corten.cli.template.values import Struct
+    from corten.template.engine import Template, TemplateError
+    from corten.template.functions import encode
+    from corten.template.parser import ParseFailure
+    from corten.template.values import Struct
 
     if chosen == "json":
         return encode(document)

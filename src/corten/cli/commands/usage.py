@@ -6,9 +6,10 @@ import sys
 
 from corten.cli import listing, table, units
 from corten.cli.commands import images, ps, volumes
-from corten.cli.listing import Layout, Row
+from corten.cli.listing import Layout
 from corten.cli.options import Flag
 from corten.client.errors import ClientError
+from corten.template.row import Row
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from corten.cli.options import Options
     from corten.cli.session import Session
+    from corten.template.row import Field
 
     Document = dict[str, Any]
 
@@ -49,7 +51,7 @@ def _row(kind: str, total: int, active: int, size: str, reclaimable: str) -> Row
     return Row("*formatter.diskUsageContext", {name: _constant(text) for name, text in cells.items()})
 
 
-def _constant(text: str) -> listing.Field:
+def _constant(text: str) -> Field:
     return lambda: text
 
 

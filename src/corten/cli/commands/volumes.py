@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 
 from corten.cli import listing, units
-from corten.cli.listing import Layout, Row
+from corten.cli.listing import Layout
 from corten.cli.options import Flag
 from corten.client.errors import ClientError, ResponseError
 from corten.client.transport import quote
+from corten.template.row import Row
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

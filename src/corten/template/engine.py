@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from corten.cli.listing import Row
-from corten.cli.template import nodes, values
-from corten.cli.template.functions import ANY, FUNCTIONS, INT, STRING
-from corten.cli.template.lexer import quote
-from corten.cli.template.parser import Parser
-from corten.cli.template.values import NO_VALUE, Nil, NoValue, Number, Struct, TypedMap, show, truth, type_name
+from corten.template import nodes, values
+from corten.template.functions import ANY, FUNCTIONS, INT, STRING
+from corten.template.lexer import quote
+from corten.template.parser import Parser
+from corten.template.row import Row
+from corten.template.values import NO_VALUE, Nil, NoValue, Number, Struct, TypedMap, show, truth, type_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Final
 
-    from corten.cli.template.functions import Function
+    from corten.template.functions import Function
 
 MAX_DEPTH: Final = 100
 

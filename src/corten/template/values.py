@@ -6,7 +6,7 @@ Docker's types, where an unknown field is an error and null has a type; a plain 
 
 from __future__ import annotations
 
-from corten.cli.listing import Row
+from corten.template.row import Row
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from corten.cli.template import lexer, nodes
-from corten.cli.template.lexer import Lexer, Token
+from corten.template import lexer, nodes
+from corten.template.lexer import Lexer, Token
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

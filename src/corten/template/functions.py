@@ -6,10 +6,10 @@ their signature: the evaluator decides what of their arguments is evaluated at a
 
 from __future__ import annotations
 
-from corten.cli.listing import Row
-from corten.cli.template import values
-from corten.cli.template.printf import sprintf
-from corten.cli.template.values import NO_VALUE, Nil, NoValue, TypedMap, equal, less, show, truth, type_name
+from corten.template import values
+from corten.template.printf import sprintf
+from corten.template.row import Row
+from corten.template.values import NO_VALUE, Nil, NoValue, TypedMap, equal, less, show, truth, type_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -182,10 +182,14 @@ def _js(*operands: object) -> str:
     )
 
 
-def _urlquery(*operands: object) -> str:
-    from corten.client.transport import quote
+_UNRESERVED: Final = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.~")
 
-    return quote(sprint(*operands), " ").replace(" ", "+")
+
+def _urlquery(*operands: object) -> str:
+    return "".join(
+        chr(byte) if byte in _UNRESERVED else "+" if byte == 0x20 else f"%{byte:02X}"
+        for byte in sprint(*operands).encode("utf-8", "surrogateescape")
+    )
 
 
 def _call(function: object, *_: object) -> object:

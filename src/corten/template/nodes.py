@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from corten.cli.template.lexer import quote
+from corten.template.lexer import quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

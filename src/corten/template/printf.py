@@ -5,8 +5,8 @@ Verbs v s q d x X o b c U t f F e E g G T, the flags ``+-# 0``, width and precis
 
 from __future__ import annotations
 
-from corten.cli.template.lexer import quote
-from corten.cli.template.values import show, show_float, type_name
+from corten.template.lexer import quote
+from corten.template.values import show, show_float, type_name
 
 FLAGS = "+-# 0"
 
