@@ -238,6 +238,18 @@ def test_auto_remove_leaves_nothing(site: Site) -> None:
     asyncio.run(scenario())
 
 
+def test_auto_remove_does_not_come_before_a_forced_removal(site: Site) -> None:
+    async def scenario() -> None:
+        async with site.running() as engine:
+            for _ in range(20):
+                container = await site.create(engine, "sleep", "60", host=HostConfig(AutoRemove=True))
+                await engine.containers.start(container)
+                await engine.containers.remove(container, force=True)
+                assert await engine.containers.list(all=True) == []
+
+    asyncio.run(scenario())
+
+
 def test_events_of_a_life(site: Site) -> None:
     async def scenario() -> None:
         async with site.running() as engine:

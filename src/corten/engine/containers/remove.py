@@ -12,7 +12,8 @@ A crash between (2) and (6) is finished at the next start: each step is harmless
 
 import asyncio
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import msgspec
 
@@ -58,13 +59,12 @@ class Remover:
             Conflict: it runs and ``force`` is not set, or another removal is under way.
         """
         container = self._roster.find(reference)
-        if container.removing:
-            raise Conflict(f"removal of container {reference} is already in progress")
-        while container.record.state.alive:
-            if not force:
-                raise Conflict(_still_running(container))
-            await self._stopper.end(container)
-        await self.discard(container, volumes=volumes)
+        with _claim(container, reference):  # before its end, or AutoRemove would come first
+            while container.record.state.alive:
+                if not force:
+                    raise Conflict(_still_running(container))
+                await self._stopper.end(container)
+            await self._discard(container, volumes=volumes)
 
     async def auto_remove(self, container: Container) -> None:
         """After the exit of a container with AutoRemove; another removal that came first wins."""
@@ -73,20 +73,18 @@ class Remover:
 
     async def discard(self, container: Container, *, volumes: bool) -> None:
         """The module's list. The container must not run."""
-        if container.removing:
-            raise Conflict(f"removal of container {container.id} is already in progress")
-        container.removing = True  # (1)
-        try:
-            async with container.lock:
-                if self._roster.get(container.id) is not container:
-                    raise NoSuchContainer(container.id)
-                if container.record.state.alive:
-                    raise Conflict(_still_running(container))
-                await self._discard(container, volumes=volumes)
-        finally:
-            container.removing = False
+        with _claim(container, container.id):
+            await self._discard(container, volumes=volumes)
 
     async def _discard(self, container: Container, *, volumes: bool) -> None:
+        async with container.lock:
+            if self._roster.get(container.id) is not container:
+                raise NoSuchContainer(container.id)
+            if container.record.state.alive:
+                raise Conflict(_still_running(container))
+            await self._delete(container, volumes=volumes)
+
+    async def _delete(self, container: Container, *, volumes: bool) -> None:
         record = container.record
         status = advance(record.state.status, Event.REMOVE)
         record = record.with_state(msgspec.structs.replace(record.state, status=status, remove_volumes=volumes))
@@ -119,6 +117,18 @@ class Remover:
             shutil.rmtree(self._config.container_directory(container_id))
         except FileNotFoundError:
             return
+
+
+@contextmanager
+def _claim(container: Container, reference: str) -> Iterator[None]:
+    """(1) One removal at a time; the others are told so, and no start comes in between."""
+    if container.removing:
+        raise Conflict(f"removal of container {reference} is already in progress")
+    container.removing = True
+    try:
+        yield
+    finally:
+        container.removing = False
 
 
 def _still_running(container: Container) -> str:
