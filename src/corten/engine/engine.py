@@ -33,6 +33,7 @@ from corten.engine.containers.listing import Listing
 from corten.engine.containers.notices import Notices
 from corten.engine.containers.prune import Pruner
 from corten.engine.containers.remove import Remover
+from corten.engine.containers.restart import Restarter
 from corten.engine.containers.service import ContainerService
 from corten.engine.containers.start import Starter
 from corten.engine.containers.stop import Stopper
@@ -104,6 +105,7 @@ class Engine:
         await self._supervision.reconcile(hello)
         await self._exits.settle()
         await self._exits.detach_idle()
+        self._restarts.begin()
         task = asyncio.get_running_loop().create_task(self._recover(leftovers, orphans))  # (7)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
@@ -113,6 +115,7 @@ class Engine:
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
+        await self._restarts.close()
         await self._exits.settle()
         idle = not self.execs.any_running and not any(container.record.state.alive for container in self._roster)
         await self._shim.close(shutdown=idle)
@@ -167,7 +170,18 @@ class Engine:
         self._remover = remover = Remover(
             config, roster, stopper, self._snapshotter, self.volumes, self.images, notices, self.execs.forget
         )
-        self._exits = ExitHandler(roster, shim, self.networks, notices, remover.auto_remove)
+        starter = Starter(
+            config, roster, shim, self.networks, self.volumes, self._snapshotter, profiles, facts, notices
+        )
+        self._restarts = Restarter(roster, starter)
+        self._exits = ExitHandler(
+            roster,
+            shim,
+            self.networks,
+            notices,
+            remove=remover.auto_remove,
+            restart_later=self._restarts.later,
+        )
         self._supervision = Supervision(
             roster, shim, self.execs, self._exits, notices, partial(recovery.end_strays, config, self._hierarchy)
         )
@@ -180,9 +194,7 @@ class Engine:
             creator=Creator(
                 config, host_limits(), roster, self.images, self.networks, self.volumes, self._snapshotter, notices
             ),
-            starter=Starter(
-                config, roster, shim, self.networks, self.volumes, self._snapshotter, profiles, facts, notices
-            ),
+            starter=starter,
             stopper=stopper,
             remover=remover,
             listing=Listing(config, roster, self.images, self.networks, self.execs, self._snapshotter, facts),
@@ -210,7 +222,7 @@ class Engine:
 
     def _is_running(self, container_id: str) -> bool:
         container = self._roster.get(container_id)
-        return container is not None and container.record.state.alive
+        return container is not None and container.record.state.active
 
 
 def host_limits() -> HostLimits:

@@ -55,6 +55,8 @@ TRANSITIONS: Final[Mapping[tuple[Status, Event], Status]] = {
 
 #: A first process exists.
 ALIVE: Final = frozenset({Status.RUNNING, Status.PAUSED})
+#: Docker's ``Running``: a first process exists, or its policy is about to start another.
+ACTIVE: Final = ALIVE | {Status.RESTARTING}
 
 
 def advance(status: Status, event: Event) -> Status:

@@ -10,7 +10,7 @@ import msgspec
 
 from corten.api.types.container import ContainerConfig, HostConfig
 from corten.api.types.network import NetworkingConfig
-from corten.engine.lifecycle import ALIVE, Event, Status, advance
+from corten.engine.lifecycle import ACTIVE, ALIVE, Event, Status, advance
 from corten.engine.mounts import MountPoint
 from corten.engine.networks.record import EndpointRecord
 from corten.oci.digest import Digest
@@ -25,7 +25,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     field 22.
 
     ``stop_requested`` remembers that a client stopped it (restart policies ask); ``error`` is why the last start
-    failed; ``remove_volumes`` that the removal under way takes the anonymous volumes too.
+    failed; ``remove_volumes`` that the removal under way takes the anonymous volumes too; ``backoff_ms`` is the last
+    pause before a restart, counted from ``finished_ns``.
     """
 
     status: Status = Status.CREATED
@@ -39,11 +40,22 @@ class State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     stop_requested: bool = False
     exit_unknown: bool = False
     remove_volumes: bool = False
+    backoff_ms: int = 0
 
     @property
     def alive(self) -> bool:
         """Whether a first process exists."""
         return self.status in ALIVE
+
+    @property
+    def active(self) -> bool:
+        """Docker's ``Running``: alive, or about to be started again by its policy."""
+        return self.status in ACTIVE
+
+    @property
+    def unhealthy(self) -> bool:
+        """Whether its health check gave it up."""
+        return False
 
     def started(self, pid: int, started_ns: int, start_ticks: int) -> "State":
         """After its first process was exec'd."""
@@ -54,6 +66,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             started_ns=started_ns,
             start_ticks=start_ticks,
             finished_ns=self.finished_ns,
+            backoff_ms=self.backoff_ms,
         )
 
     def exited(self, code: int, finished_ns: int, *, oom_killed: bool = False, unknown: bool = False) -> "State":
@@ -66,11 +79,20 @@ class State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             oom_killed=oom_killed,
             stop_requested=self.stop_requested,
             exit_unknown=unknown,
+            backoff_ms=self.backoff_ms,
         )
 
     def failed(self, error: str, exit_code: int) -> "State":
-        """After a start that did not reach the program; the status stays what it was, as Docker has it."""
+        """After a start that did not reach the program: the status stays what it was, but a policy gives up and leaves
+        the code of the run before, as Docker has it.
+        """
+        if self.status is Status.RESTARTING:
+            return msgspec.structs.replace(self.given_up(), error=error)
         return msgspec.structs.replace(self, error=error, exit_code=exit_code)
+
+    def given_up(self) -> "State":
+        """After a client, or a failure, ended the wait for a restart."""
+        return msgspec.structs.replace(self, status=advance(self.status, Event.EXIT))
 
 
 class ContainerRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -110,6 +132,16 @@ class ContainerRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     def with_state(self, state: State) -> "ContainerRecord":
         """A copy in another state."""
         return msgspec.structs.replace(self, state=state)
+
+    def retrying(self, delay_ms: int) -> "ContainerRecord":
+        """A copy that waits for its next start, which is counted already."""
+        state = msgspec.structs.replace(self.state, status=advance(self.state.status, Event.RETRY), backoff_ms=delay_ms)
+        return msgspec.structs.replace(self, state=state, restart_count=self.restart_count + 1)
+
+    def fresh(self) -> "ContainerRecord":
+        """A copy whose policy begins to count anew: a client starts it."""
+        state = msgspec.structs.replace(self.state, backoff_ms=0)
+        return msgspec.structs.replace(self, state=state, restart_count=0)
 
 
 _encoder: Final = msgspec.json.Encoder()

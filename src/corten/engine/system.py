@@ -99,7 +99,7 @@ class SystemService:
 
     async def _counts(self) -> dict[str, Any]:
         states = [container.record.state.status for container in self._roster]
-        running = sum(state in (Status.RUNNING, Status.RESTARTING) for state in states)
+        running = sum(state is Status.RUNNING for state in states)
         paused = sum(state is Status.PAUSED for state in states)
         return {
             "ID": self._engine_id,

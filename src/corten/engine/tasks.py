@@ -21,6 +21,7 @@ class Container:
     __slots__ = (
         "_exit_waiters",
         "_removal_waiters",
+        "backoff",
         "handles",
         "lock",
         "pending",
@@ -36,6 +37,8 @@ class Container:
         self.pending: list[Attachment] = []
         #: Copies of the shim's descriptors by role, for a shim that must take over.
         self.handles: dict[str, int] = {}
+        #: Runs out when its restart policy starts it again.
+        self.backoff: asyncio.TimerHandle | None = None
         #: Its removal has begun, and no second one may.
         self.removing = False
         #: Its end is the first half of a restart: AutoRemove does not count.
@@ -49,6 +52,12 @@ class Container:
     def id(self) -> str:
         """The full id."""
         return self.record.id
+
+    def end_backoff(self) -> None:
+        """Its policy no longer waits to start it."""
+        handle, self.backoff = self.backoff, None
+        if handle is not None:
+            handle.cancel()
 
     def next_exit(self) -> asyncio.Future[Exit]:
         """Resolves when the first process ends, or when the container is removed before that."""
@@ -86,6 +95,7 @@ class Container:
 
     def close(self) -> None:
         """Close everything this container holds."""
+        self.end_backoff()
         self.drop_handles()
         for attachment in self.take_pending():
             attachment.close()

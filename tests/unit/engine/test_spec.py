@@ -238,18 +238,6 @@ def test_neutral_values_pass() -> None:
 
 
 @pytest.mark.parametrize(
-    ("policy", "error", "text"),
-    [
-        (RestartPolicy("always"), NotSupported, "--restart always is not supported yet"),
-        (RestartPolicy("sometimes"), InvalidArgument, "invalid restart policy: unknown policy 'sometimes'"),
-    ],
-)
-def test_restart_policies(policy: RestartPolicy, error: type[Exception], text: str) -> None:
-    with pytest.raises(error, match=text):
-        refusals.refuse(ContainerConfig(), HostConfig(RestartPolicy=policy))
-
-
-@pytest.mark.parametrize(
     ("config", "host", "text"),
     [
         ({"WorkingDir": "rel"}, {}, "the working directory 'rel' is invalid, it needs to be an absolute path"),
@@ -257,6 +245,11 @@ def test_restart_policies(policy: RestartPolicy, error: type[Exception], text: s
         ({"Env": ["=x"]}, {}, "invalid environment variable: =x"),
         ({"Hostname": "h"}, {"UTSMode": "host"}, "conflicting options: hostname and the UTS mode"),
         ({}, {"OomScoreAdj": 2000}, "Invalid value 2000, range for oom score adj is [-1000, 1000]"),
+        (
+            {},
+            {"AutoRemove": True, "RestartPolicy": RestartPolicy("always")},
+            "can't create 'AutoRemove' container with restart policy",
+        ),
         ({}, {"IpcMode": "nope"}, "invalid IPC mode: nope"),
         ({}, {"SecurityOpt": ["what"]}, 'invalid --security-opt 1: "what"'),
         ({}, {"Devices": [DeviceMapping("/dev/x", "/dev/x", "q")]}, "bad mode specified: q"),

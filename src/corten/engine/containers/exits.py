@@ -1,9 +1,10 @@
 """What follows a first process's end, in order.
 
  (1) wait until nobody else holds the container     (5) event ``die`` (after ``oom``)
- (2) commit the exit                                (6) give back the network
- (3) tell the shim it is known: it forgets the      (7) wake those who wait for the exit
-     container and ends attached clients            (8) AutoRemove: remove it
+ (2) commit the exit, with what the restart policy  (6) give back the network
+     makes of it                                    (7) wake those who wait for the exit
+ (3) tell the shim it is known: it forgets the      (8) the policy's pause begins, or
+     container and ends attached clients                AutoRemove: remove it
  (4) close the kept descriptors
 
 A crash before (2) finds the exit again in the shim's ``hello``; one after it is repaired at the next start of the
@@ -18,8 +19,9 @@ from typing import Any, Final
 
 import msgspec
 
+from corten.engine import policies
 from corten.engine.containers.notices import Notices
-from corten.engine.lifecycle import ALIVE
+from corten.engine.lifecycle import ALIVE, Status
 from corten.engine.networks.service import NetworkService
 from corten.engine.record import UNKNOWN_EXIT
 from corten.engine.roster import Roster
@@ -31,6 +33,7 @@ logger = logging.getLogger(__name__)
 
 _NS: Final = 10**9
 Remover = Callable[[Container], Awaitable[None]]
+Restarter = Callable[[Container], None]
 
 
 class Exit(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,12 +64,22 @@ class Exit(msgspec.Struct, frozen=True, kw_only=True):
 class ExitHandler:
     """Brings the engine's knowledge up to date when a container's first process is over."""
 
-    def __init__(self, roster: Roster, shim: Shim, networks: NetworkService, notices: Notices, remove: Remover) -> None:
+    def __init__(
+        self,
+        roster: Roster,
+        shim: Shim,
+        networks: NetworkService,
+        notices: Notices,
+        *,
+        remove: Remover,
+        restart_later: Restarter,
+    ) -> None:
         self._roster = roster
         self._shim = shim
         self._networks = networks
         self._notices = notices
         self._remove = remove
+        self._restart_later = restart_later
         self._running: set[asyncio.Task[None]] = set()
 
     def exited(self, container: Container, end: Exit) -> None:
@@ -93,7 +106,7 @@ class ExitHandler:
                 self._shim.tell("ack", {"id": record.id})
                 return
             state = record.state.exited(end.code, end.at_ns, oom_killed=end.oom_killed, unknown=end.unknown)
-            record = msgspec.structs.replace(record, state=state, network=None)
+            record = policies.after_exit(msgspec.structs.replace(record, state=state, network=None))
             await self._roster.update(container, record)  # (2)
             self._shim.tell("ack", {"id": record.id})  # (3)
             container.drop_handles()  # (4)
@@ -102,8 +115,10 @@ class ExitHandler:
             await self._release(record.id)  # (6)
             self._notices.mounts(record, "unmount")
             container.announce_exit()  # (7)
+            if container.record.state.status is Status.RESTARTING:
+                self._restart_later(container)  # (8)
         if record.host.AutoRemove and not container.restarting:
-            await self._auto_remove(container)  # (8)
+            await self._auto_remove(container)
 
     async def detach_idle(self) -> None:
         """At the engine's start: take back networks of containers whose start was cut short before the program."""

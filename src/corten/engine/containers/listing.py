@@ -50,7 +50,7 @@ class Listing:
         chosen = [
             container.record
             for container in self._roster
-            if (shows_all or container.record.state.alive) and selection.matches(container.record, filters, resolved)
+            if (shows_all or container.record.state.active) and selection.matches(container.record, filters, resolved)
         ]
         chosen.sort(key=lambda record: record.created_ns, reverse=True)
         if limit > 0:

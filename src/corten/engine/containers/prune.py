@@ -36,7 +36,7 @@ class Pruner:
         gone, freed = [], 0
         for container in self._roster:
             record = container.record
-            if record.state.alive or not selected(record, filters, limit):
+            if record.state.active or not selected(record, filters, limit):
                 continue
             size = await asyncio.to_thread(self._snapshotter.usage, record.id)
             try:

@@ -60,7 +60,7 @@ class Remover:
         """
         container = self._roster.find(reference)
         with _claim(container, reference):  # before its end, or AutoRemove would come first
-            while container.record.state.alive:
+            while container.record.state.active:
                 if not force:
                     raise Conflict(_still_running(container))
                 await self._stopper.end(container)
@@ -80,7 +80,7 @@ class Remover:
         async with container.lock:
             if self._roster.get(container.id) is not container:
                 raise NoSuchContainer(container.id)
-            if container.record.state.alive:
+            if container.record.state.active:
                 raise Conflict(_still_running(container))
             await self._delete(container, volumes=volumes)
 

@@ -18,7 +18,7 @@ from corten.api.types.container import (
 )
 from corten.engine import mounts as points
 from corten.engine.containers.facts import network_request
-from corten.engine.lifecycle import ALIVE, Status
+from corten.engine.lifecycle import Status
 from corten.engine.networks.settings import network_settings, network_summary, summary_ports
 from corten.engine.record import ContainerRecord, State
 from corten.storage.trees import Mount
@@ -55,7 +55,7 @@ def state(value: State) -> ContainerState:
     """``State``: Docker counts a paused container as running too."""
     return ContainerState(
         Status=value.status.value,
-        Running=value.status in ALIVE or value.status is Status.RESTARTING,
+        Running=value.active,
         Paused=value.status is Status.PAUSED,
         Restarting=value.status is Status.RESTARTING,
         Dead=value.status is Status.DEAD,

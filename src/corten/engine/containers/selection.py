@@ -103,7 +103,7 @@ def _status(record: ContainerRecord, filters: Filters, _: Resolved) -> bool:
 
 def _exited(record: ContainerRecord, filters: Filters, _: Resolved) -> bool:
     wanted = {int(value) for value in filters.values("exited")}
-    finished = not record.state.alive and record.state.finished_ns > 0
+    finished = not record.state.active and record.state.finished_ns > 0
     return not wanted or (finished and record.state.exit_code in wanted)
 
 

@@ -13,8 +13,10 @@ from corten.api.types.container import (
     ContainerInspect,
     ContainerPruneResponse,
     ContainerSummary,
+    RestartPolicy,
     TopResponse,
 )
+from corten.engine import policies
 from corten.engine.containers import logs as container_logs
 from corten.engine.containers.attach import Attacher
 from corten.engine.containers.create import Creator
@@ -130,6 +132,15 @@ class ContainerService:
         async with self._roster.exclusive(ref) as container:
             await rename(self._roster, self._networks, self._notices, container, name)
 
+    async def set_restart_policy(self, ref: str, policy: RestartPolicy) -> None:
+        """The part of ``POST /containers/{id}/update`` that counts from the next exit on; an empty name changes
+        nothing.
+        """
+        async with self._roster.exclusive(ref) as container:
+            record = policies.changed(container.record, policy)
+            if record is not container.record:
+                await self._roster.update(container, record, durable=True)
+
     async def remove(self, ref: str, *, force: bool = False, volumes: bool = False, link: bool = False) -> None:
         """``DELETE /containers/{id}``."""
         if link:
@@ -187,5 +198,5 @@ def refuse_start(container: Container) -> None:
         raise Conflict("cannot start a paused container, try unpause instead")
     if status in (Status.REMOVING, Status.DEAD) or container.removing:
         raise Conflict("container is marked for removal and cannot be started")
-    if container.record.state.alive:
+    if container.record.state.active:
         raise NotModified("container is already running")

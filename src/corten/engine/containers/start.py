@@ -8,7 +8,8 @@
                                                 (10) say so (event ``start``)
 
 Nothing here syncs a file. A failure before (8) gives back the network, ends the clients that waited attached, and
-leaves the status as it was with the reason in ``State.Error`` and the exit code a shell would give.
+leaves the status as it was with the reason in ``State.Error`` and the exit code a shell would give. A start that a
+restart policy asked for and that fails leaves the container exited.
 """
 
 import asyncio
@@ -62,21 +63,21 @@ class Starter:
         self._facts = facts
         self._notices = notices
 
-    async def start(self, container: Container) -> None:
-        """Start it; see the module's list.
+    async def start(self, container: Container, *, fresh: bool = True) -> None:
+        """Start it; see the module's list. ``fresh``: its restart policy begins to count anew.
 
         Raises:
             CortenError: why not; the record then says so too.
         """
         advance(container.record.state.status, Event.START)  # (1)
         try:
-            await self._start(container)
+            await self._start(container, fresh=fresh)
         except CortenError as exc:
             await self._failed(container, exc)
             raise
 
-    async def _start(self, container: Container) -> None:
-        record = container.record
+    async def _start(self, container: Container, *, fresh: bool) -> None:
+        record = container.record.fresh() if fresh else container.record
         async with AsyncExitStack() as undo:
             wish = asyncio.ensure_future(self._networks.attach(self._facts.network_request(record)))  # (2)
             undo.push_async_callback(self._give_back, record.id, wish)

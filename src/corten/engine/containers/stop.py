@@ -1,6 +1,7 @@
 """``stop``, ``kill`` and ``restart``: signals, and how long to wait for their effect.
 
 The container is held while a signal is sent, never while its effect is awaited: the exit itself needs the container.
+One that its restart policy is about to start has no process: it stays ended, and nobody hears of a signal.
 """
 
 import asyncio
@@ -40,10 +41,15 @@ class Stopper:
         """
         number = parse_signal(text) if text else SIGKILL
         async with self._roster.exclusive(reference) as container:
-            if not container.record.state.alive:
+            if not container.record.state.active:
                 raise Conflict(f"cannot kill container: {reference}: container {container.id} is not running")
+            means_stop = number in (SIGKILL, _stop_signal(container.record))
+            if container.record.state.status is Status.RESTARTING:
+                if means_stop:
+                    await self._give_up(container)
+                return
             over = container.next_exit()
-            if number in (SIGKILL, _stop_signal(container.record)):
+            if means_stop:
                 await self._remember_stop(container)
             await self._send(container, number)
         if number == SIGKILL:
@@ -57,18 +63,24 @@ class Stopper:
         """
         wanted = parse_signal(text) if text else 0
         async with self._roster.exclusive(reference) as container:
-            if not container.record.state.alive:
+            if not container.record.state.active:
                 raise NotModified("container is already stopped")
             over = container.next_exit()
-            await self._remember_stop(container)
-            await self._send(container, wanted or _stop_signal(container.record))
+            if container.record.state.status is Status.RESTARTING:
+                await self._give_up(container)
+            else:
+                await self._remember_stop(container)
+                await self._send(container, wanted or _stop_signal(container.record))
         await self._wait_or_kill(container, over, _patience(container.record, seconds))
         self._notices.container(container.record, "stop")
 
     async def end(self, container: Container) -> None:
         """SIGKILL and wait, for a forced removal; nothing when it does not run."""
         async with container.lock:
-            if not container.record.state.alive:
+            if not container.record.state.active:
+                return
+            if container.record.state.status is Status.RESTARTING:
+                await self._give_up(container)
                 return
             over = container.next_exit()
             await self._remember_stop(container)
@@ -95,6 +107,13 @@ class Stopper:
         except NotFound:
             return  # it ended this moment; the report is on its way
         self._notices.container(container.record, "kill", signal=str(number))
+
+    async def _give_up(self, container: Container) -> None:
+        """No restart: it is exited now, with the code of its last run."""
+        container.end_backoff()
+        state = msgspec.structs.replace(container.record.state.given_up(), stop_requested=True)
+        await self._roster.update(container, container.record.with_state(state))
+        container.announce_exit()
 
     async def _remember_stop(self, container: Container) -> None:
         record = container.record

@@ -9,6 +9,7 @@ from collections.abc import Collection
 from typing import Final
 
 from corten.api.types.container import TopResponse
+from corten.engine.lifecycle import Status
 from corten.engine.roster import Roster
 from corten.engine.shims import Shim
 from corten.errors import Conflict, CortenError, InvalidArgument
@@ -33,6 +34,8 @@ class Top:
             InvalidArgument: arguments without a PID column, or refused by ``ps``.
         """
         container = self._roster.find(reference)
+        if container.record.state.status is Status.RESTARTING:
+            raise Conflict(f"container {container.id} is restarting, wait until the container is running")
         if not container.record.state.alive:
             raise Conflict(f"container {container.id} is not running")
         answer, _ = await self._shim.request("pids", {"id": container.id})

@@ -4,7 +4,7 @@ import re
 from typing import Final
 
 from corten.api.types.container import ContainerConfig, HostConfig
-from corten.engine import devices
+from corten.engine import devices, policies
 from corten.engine.signals import parse_signal
 from corten.engine.spec import capabilities
 from corten.engine.spec.process import parse_security
@@ -60,6 +60,7 @@ def _check_host(host: HostConfig) -> None:
         raise InvalidArgument("SHM size can not be less than 0")
     if not -1000 <= host.OomScoreAdj <= 1000:
         raise InvalidArgument(f"Invalid value {host.OomScoreAdj}, range for oom score adj is [-1000, 1000]")
+    policies.check(host.RestartPolicy, auto_remove=host.AutoRemove)
     capabilities.normalize([*(host.CapAdd or ()), *(host.CapDrop or ())])
     parse_security(host.SecurityOpt or (), no_new_privileges=False)
     devices.check(host.Devices or (), host.DeviceCgroupRules or ())

@@ -42,7 +42,7 @@ def complete_host(host: HostConfig, engine: EngineConfig) -> HostConfig:
         IpcMode=host.IpcMode or engine.default_ipc_mode,
         CgroupnsMode=host.CgroupnsMode or ("host" if privileged else engine.default_cgroupns_mode) or "host",
         ShmSize=host.ShmSize or engine.default_shm_size,
-        RestartPolicy=RestartPolicy(Name=host.RestartPolicy.Name or "no"),
+        RestartPolicy=host.RestartPolicy if host.RestartPolicy.Name else RestartPolicy(Name="no"),
         MaskedPaths=_paths(host.MaskedPaths, defaults.MASKED_PATHS, privileged=privileged),
         ReadonlyPaths=_paths(host.ReadonlyPaths, defaults.READONLY_PATHS, privileged=privileged),
     )

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from corten.api.types.container import ContainerConfig, HostConfig
-from corten.errors import InvalidArgument, NotSupported
+from corten.errors import NotSupported
 
 HANDLED: Final = frozenset(
     {
@@ -78,8 +78,6 @@ NEUTRAL: Final[Mapping[str, tuple[object, ...]]] = {
     "Runtime": ("corten",),
 }
 
-_RESTART_POLICIES: Final = ("no", "always", "on-failure", "unless-stopped")
-
 
 def refuse(config: ContainerConfig, host: HostConfig) -> None:
     """Raises NotSupported naming the first option that is set and not built."""
@@ -87,7 +85,6 @@ def refuse(config: ContainerConfig, host: HostConfig) -> None:
         for field in holder.__struct_fields__:
             if field in REFUSED and _set(field, getattr(holder, field)):
                 raise NotSupported(f"{REFUSED[field]} is not supported yet")
-    _refuse_restart(host)
     _refuse_namespaces(host)
     _refuse_security(host)
 
@@ -96,20 +93,6 @@ def _set(field: str, value: Any) -> bool:
     if field == "Healthcheck":
         return value is not None and bool(value.Test) and list(value.Test) != ["NONE"]
     return bool(value) and value not in NEUTRAL.get(field, ())
-
-
-def _refuse_restart(host: HostConfig) -> None:
-    name = host.RestartPolicy.Name
-    if name in ("", "no"):
-        if host.RestartPolicy.MaximumRetryCount:
-            raise InvalidArgument("invalid restart policy: maximum retry count can only be used with 'on-failure'")
-        return
-    if name not in _RESTART_POLICIES:
-        known = "'no', 'always', 'on-failure', or 'unless-stopped'"
-        raise InvalidArgument(f"invalid restart policy: unknown policy '{name}'; use one of {known}")
-    if host.AutoRemove:
-        raise InvalidArgument("can't create 'AutoRemove' container with restart policy")
-    raise NotSupported(f"--restart {name} is not supported yet")
 
 
 def _refuse_namespaces(host: HostConfig) -> None:
