@@ -1,4 +1,4 @@
-"""``python -m bench [ROW...]``: run start exec ps parallel memory images logs ports; all of them by default."""
+"""``python -m bench [ROW...]``: every row of the table, or the groups named (see ``groups``)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.harness.images import busybox_tar
 from bench import disk
 from bench.measure import Row, table
 from bench.peers import Pair, pair
-from bench.rows import commands, images, memory, output, ports, start
+from bench.rows import commands, images, memory, output, ports, scale, start
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -34,6 +34,9 @@ def groups(both: Pair, scratch: Path, busybox: Path) -> dict[str, Callable[[], I
         "images": lambda: images.images(both, debian, scratch),
         "logs": lambda: output.logs(both),
         "ports": lambda: ports.ports(both),
+        "rate": lambda: scale.rate(both),
+        "idle": lambda: scale.idle(both),
+        "restart": lambda: scale.restart(busybox),
     }
 
 

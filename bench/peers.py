@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -19,8 +19,9 @@ DOCKERD = "/usr/sbin/dockerd"
 class Dockerd:
     """Debian's dockerd with its own containerd, in the namespaces this process is in."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, flags: Sequence[str] = ()) -> None:
         self.root = root
+        self.flags = list(flags)
         self.socket = root / "docker.sock"
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -30,9 +31,9 @@ class Dockerd:
 
     @classmethod
     @contextmanager
-    def running(cls) -> Iterator[Dockerd]:
+    def running(cls, *flags: str) -> Iterator[Dockerd]:
         root = Path(tempfile.mkdtemp(prefix="bench-dockerd-"))
-        daemon = cls(root)
+        daemon = cls(root, flags)
         try:
             daemon.start()
             yield daemon
@@ -43,7 +44,7 @@ class Dockerd:
         command = [
             DOCKERD, "--data-root", str(self.root / "data"), "--exec-root", str(self.root / "exec"),
             "--pidfile", str(self.root / "pid"), "-H", self.host, "--storage-driver", "overlay2",
-            "--insecure-registry", "127.0.0.1:5000",
+            "--insecure-registry", "127.0.0.1:5000", *self.flags,
         ]  # fmt: skip
         with (self.root / "log").open("wb") as log:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
@@ -54,6 +55,12 @@ class Dockerd:
             time.sleep(0.1)
         raise AssertionError("dockerd does not answer")
 
+    def stop(self) -> None:
+        """End it as a service manager does; containers run on with --live-restore."""
+        assert self.process is not None
+        self.process.terminate()
+        self.process.wait(60)
+
     def destroy(self) -> None:
         if self.process is not None:
             ids = subprocess.run(["docker", "-H", self.host, "ps", "-aq"], capture_output=True, text=True, check=False)
@@ -61,8 +68,7 @@ class Dockerd:
                 subprocess.run(
                     ["docker", "-H", self.host, "rm", "-f", *ids.stdout.split()], capture_output=True, check=False
                 )
-            self.process.terminate()
-            self.process.wait(60)
+            self.stop()
         for line in reversed(Path("/proc/self/mountinfo").read_text().splitlines()):
             if str(self.root) in line.split()[4]:
                 subprocess.run(["umount", line.split()[4]], check=False)

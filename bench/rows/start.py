@@ -8,36 +8,18 @@ the request to the moment their caller may go on: ours when ``start`` answers (t
 
 from __future__ import annotations
 
-import http.client
 import json
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+from bench.api import Api
 from bench.measure import Row, interleave, milliseconds
 from bench.peers import Pair
 
 ROUNDS = 40
 MEMORY = 64 << 20
-
-
-class Api:
-    """A kept-alive connection to an engine."""
-
-    def __init__(self, path: str) -> None:
-        self.connection = http.client.HTTPConnection("localhost")
-        self.connection.sock = socket.socket(socket.AF_UNIX)
-        self.connection.sock.connect(path)
-
-    def call(self, method: str, path: str, body: object = None) -> dict[str, str]:
-        payload = json.dumps(body).encode() if body is not None else None
-        self.connection.request(method, path, payload, {"Content-Type": "application/json"} if payload else {})
-        response = self.connection.getresponse()
-        content = response.read()
-        assert response.status < 400, content
-        return json.loads(content) if content else {}
 
 
 def bundle(root: Path, busybox_tar: Path, config: dict[str, object]) -> Path:
