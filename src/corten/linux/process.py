@@ -27,6 +27,8 @@ PR_SET_NO_NEW_PRIVS: Final = 38
 CLOSE_RANGE_CLOEXEC: Final = 4
 AT_EMPTY_PATH: Final = 0x1000
 
+_KEYCTL_JOIN_SESSION_KEYRING: Final = 1
+
 _PIDFD_GET_INFO: Final = 0xC040FF0B  # _IOWR(0xFF, 11, 64 bytes), linux/pidfd.h since Linux 6.13
 _PIDFD_INFO_EXIT: Final = 1 << 3  # since Linux 6.15
 _PIDFD_INFO_SIZE: Final = 64
@@ -83,6 +85,11 @@ def set_keep_capabilities(*, on: bool) -> None:
     prctl(PR_SET_KEEPCAPS, 1 if on else 0)
 
 
+def join_session_keyring(name: bytes | None) -> None:
+    """keyctl(2) KEYCTL_JOIN_SESSION_KEYRING: a session keyring of the caller's own, nameless with None."""
+    call("keyctl", _KEYCTL_JOIN_SESSION_KEYRING, None if name is None else name + b"\0", 0, 0, 0)
+
+
 def close_range(first: int, last: int = 0xFFFFFFFF, flags: int = 0) -> None:
     """close_range(2), since Linux 5.9 (CLOSE_RANGE_CLOEXEC since 5.11)."""
     call("close_range", first, last, flags)
@@ -91,6 +98,11 @@ def close_range(first: int, last: int = 0xFFFFFFFF, flags: int = 0) -> None:
 def pidfd_open(pid: int) -> int:
     """pidfd_open(2), since Linux 5.3."""
     return os.pidfd_open(pid)
+
+
+def pidfd_getfd(pidfd: int, descriptor: int) -> int:
+    """pidfd_getfd(2), since Linux 5.6: a copy of another process's descriptor."""
+    return call("pidfd_getfd", pidfd, descriptor, 0)
 
 
 def pidfd_send_signal(pidfd: int, number: int) -> None:

@@ -18,28 +18,31 @@ if TYPE_CHECKING:
     from typing import Any, Final
 
 _SET_MODE_FILTER: Final = 1
-_FLAGS: Final[Mapping[str, int]] = {
+FLAGS: Final[Mapping[str, int]] = {
     "SECCOMP_FILTER_FLAG_TSYNC": 1,
     "SECCOMP_FILTER_FLAG_LOG": 2,
     "SECCOMP_FILTER_FLAG_SPEC_ALLOW": 4,
+    "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV": 32,
 }
+_NEW_LISTENER: Final = 8
 _ENOSYS: Final = 38
 _EPERM: Final = 1
 _CTL_OPTIMIZE: Final = 8  # SCMP_FLTATR_CTL_OPTIMIZE, libseccomp 2.5; 2 = a binary tree
 _CTL_NNP: Final = 3
 
-_ACTIONS: Final[Mapping[str, int]] = {
+ACTIONS: Final[Mapping[str, int]] = {
     "SCMP_ACT_KILL": 0x00000000,
     "SCMP_ACT_KILL_THREAD": 0x00000000,
     "SCMP_ACT_KILL_PROCESS": 0x80000000,
     "SCMP_ACT_TRAP": 0x00030000,
     "SCMP_ACT_ERRNO": 0x00050000,
+    "SCMP_ACT_NOTIFY": 0x7FC00000,
     "SCMP_ACT_TRACE": 0x7FF00000,
     "SCMP_ACT_LOG": 0x7FFC0000,
     "SCMP_ACT_ALLOW": 0x7FFF0000,
 }
 _WITH_DATA: Final = frozenset({"SCMP_ACT_ERRNO", "SCMP_ACT_TRACE"})
-_OPERATORS: Final[Mapping[str, int]] = {
+OPERATORS: Final[Mapping[str, int]] = {
     "SCMP_CMP_NE": 1,
     "SCMP_CMP_LT": 2,
     "SCMP_CMP_LE": 3,
@@ -91,6 +94,7 @@ def compile_profile(profile: dict[str, Any]) -> bytes:
     ENOSYS, so that programs fall back instead of failing with EPERM. Raises UnsupportedProfileError, or OSError
     when libseccomp is missing.
     """
+    _check_listener(profile)
     library = _load()
     default = _action(profile["defaultAction"], profile.get("defaultErrnoRet"))
     context = library.seccomp_init(default)
@@ -109,13 +113,37 @@ def compile_profile(profile: dict[str, Any]) -> bytes:
     return _answer_enosys_beyond(newest, default) + program
 
 
+def uses_notify(profile: dict[str, Any]) -> bool:
+    """Whether a rule hands calls to a listener."""
+    return any(rule["action"] == "SCMP_ACT_NOTIFY" for rule in profile.get("syscalls") or ())
+
+
+def _check_listener(profile: dict[str, Any]) -> None:
+    """What would stop the process that installs the filter, or leave its calls with nobody to answer them."""
+    if profile["defaultAction"] == "SCMP_ACT_NOTIFY":
+        raise UnsupportedProfileError("SCMP_ACT_NOTIFY cannot be used as default action")
+    if profile.get("listenerMetadata") and not profile.get("listenerPath"):
+        raise UnsupportedProfileError("listenerMetadata needs a listenerPath")
+    for rule in profile.get("syscalls") or ():
+        if not rule["names"]:
+            raise UnsupportedProfileError("a rule must name at least one call")
+        if rule["action"] != "SCMP_ACT_NOTIFY":
+            continue
+        if not profile.get("listenerPath"):
+            raise UnsupportedProfileError("SCMP_ACT_NOTIFY needs a listenerPath")
+        if "write" in rule["names"]:  # by which the listener's number leaves the container
+            raise UnsupportedProfileError("SCMP_ACT_NOTIFY cannot be used for the write syscall")
+
+
 def _action(name: str, errno_ret: int | None) -> int:
     try:
-        value = _ACTIONS[name]
+        value = ACTIONS[name]
     except KeyError:
         raise UnsupportedProfileError(f"seccomp action {name} is not supported") from None
     if name in _WITH_DATA:
         value |= _EPERM if errno_ret is None else errno_ret & 0xFFFF
+    elif errno_ret is not None:
+        raise UnsupportedProfileError(f"seccomp action {name} takes no errno")
     return value
 
 
@@ -129,7 +157,7 @@ def _add_architectures(library: ctypes.CDLL, context: int, names: Sequence[str])
 
 
 def _add_rule(library: ctypes.CDLL, context: int, rule: dict[str, Any], default: int) -> int:
-    """Add one entry; returns the highest native number it names."""
+    """Add one entry; returns the highest native number it names. A rule that says what is done anyway adds nothing."""
     action = _action(rule["action"], rule.get("errnoRet"))
     newest = 0
     for name in rule["names"]:
@@ -154,10 +182,10 @@ def _comparisons(arguments: Sequence[dict[str, Any]]) -> list[list[_Comparison]]
     made = []
     for argument in arguments:
         operator = argument["op"]
-        if operator not in _OPERATORS:
+        if operator not in OPERATORS:
             raise UnsupportedProfileError(f"seccomp operator {operator} is not supported")
         made.append(
-            _Comparison(argument["index"], _OPERATORS[operator], argument["value"], argument.get("valueTwo") or 0)
+            _Comparison(argument["index"], OPERATORS[operator], argument["value"], argument.get("valueTwo") or 0)
         )
     if len({comparison.arg for comparison in made}) != len(made):
         return [[comparison] for comparison in made]
@@ -180,7 +208,7 @@ def _answer_enosys_beyond(newest: int, default: int) -> bytes:
     Only where the default is an error: a profile that allows or kills by default means what it says.
     """
     audit = _NATIVE_AUDIT.get(MACHINE)
-    if audit is None or not newest or default & 0xFFFF0000 != _ACTIONS["SCMP_ACT_ERRNO"]:
+    if audit is None or not newest or default & 0xFFFF0000 != ACTIONS["SCMP_ACT_ERRNO"]:
         return b""
     instructions = (
         (_LD_ABS, 0, 0, 4),  # seccomp_data.arch
@@ -188,7 +216,7 @@ def _answer_enosys_beyond(newest: int, default: int) -> bytes:
         (_LD_ABS, 0, 0, 0),  # seccomp_data.nr
         (_JGT, 2, 0, _X32_BIT - 1),  # x32 calls are none of ours
         (_JGT, 0, 1, newest),
-        (_RET, 0, 0, _ACTIONS["SCMP_ACT_ERRNO"] | _ENOSYS),
+        (_RET, 0, 0, ACTIONS["SCMP_ACT_ERRNO"] | _ENOSYS),
     )
     return b"".join(struct.pack("=HBBI", *instruction) for instruction in instructions)
 
@@ -205,18 +233,27 @@ def library_version() -> str:
     return f"{found.major}.{found.minor}.{found.micro}"
 
 
-def filter_flags(names: Sequence[str]) -> int:
-    """OCI ``linux.seccomp.flags`` as bits of seccomp(2)."""
+def filter_flags(profile: dict[str, Any]) -> int:
+    """OCI ``linux.seccomp.flags`` as bits of seccomp(2), and that for a listener where the profile needs one.
+
+    A filter is installed by a process with one thread, so that TSYNC, which a listener excludes, says nothing then;
+    the flag about waiting for a listener says nothing where there is none, and the kernel refuses it.
+    """
     value = 0
-    for name in names:
-        if name not in _FLAGS:
+    for name in profile.get("flags") or ():
+        if name not in FLAGS:
             raise UnsupportedProfileError(f"seccomp flag {name} is not supported")
-        value |= _FLAGS[name]
-    return value
+        value |= FLAGS[name]
+    if uses_notify(profile):
+        return value & ~FLAGS["SECCOMP_FILTER_FLAG_TSYNC"] | _NEW_LISTENER
+    return value & ~FLAGS["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]
 
 
-def install(program: bytes, flags: int = 0) -> None:
-    """seccomp(2) SECCOMP_SET_MODE_FILTER: needs CAP_SYS_ADMIN or no_new_privs. ``program`` is what compile gave."""
+def install(program: bytes, flags: int = 0) -> int:
+    """seccomp(2) SECCOMP_SET_MODE_FILTER: needs CAP_SYS_ADMIN or no_new_privs. ``program`` is what compile gave.
+
+    Returns the listener's descriptor where :func:`filter_flags` asked for one, else 0.
+    """
     buffer = ctypes.create_string_buffer(program, len(program))
     header = struct.pack("@HP", len(program) // 8, ctypes.addressof(buffer))
-    call("seccomp", _SET_MODE_FILTER, flags, header)
+    return call("seccomp", _SET_MODE_FILTER, flags, header)

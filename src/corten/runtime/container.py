@@ -11,7 +11,7 @@ import errno
 import os
 
 from corten.cgroup.group import Group
-from corten.errors import RuntimeFailure
+from corten.errors import InvalidArgument, RuntimeFailure
 from corten.linux import namespace, seccomp
 from corten.runtime import exec as container_exec
 from corten.runtime import init
@@ -90,10 +90,12 @@ def _compile(request: StartRequest) -> None:
     if not profile:
         return
     try:
-        request.seccomp_flags = seccomp.filter_flags(profile.get("flags") or ())
+        request.seccomp_flags = seccomp.filter_flags(profile)
         if not request.seccomp:
             request.seccomp = seccomp.compile_profile(profile)
-    except (seccomp.UnsupportedProfileError, OSError) as error:
+    except seccomp.UnsupportedProfileError as error:
+        raise InvalidArgument(f"linux.seccomp: {error}") from None
+    except OSError as error:
         raise RuntimeFailure(f"linux.seccomp: {error}") from None
 
 
@@ -103,7 +105,7 @@ def _open_namespaces(request: StartRequest) -> dict[str, int]:
     if request.netns is not None:
         joined["network"] = request.netns
     try:
-        for kind in ("pid", "ipc", "uts", "network", "cgroup", "mount"):
+        for kind in ("pid", "ipc", "uts", "network", "cgroup", "time", "mount"):
             if kind in request.paths:
                 joined[kind] = os.open(request.paths[kind], os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:

@@ -207,6 +207,12 @@ def capability_masks(capabilities: Mapping[str, Sequence[str]] | None) -> dict[s
     }
 
 
+def unknown_capabilities(capabilities: Mapping[str, Sequence[str]] | None) -> list[str]:
+    """Warnings for the names :func:`capability_masks` leaves out (runtime-spec, config.md "Linux Process")."""
+    names = {name for sets in (capabilities or {}).values() for name in sets or () if name not in capability.BITS}
+    return [f"capability {name} is not known here and is not granted" for name in sorted(names)]
+
+
 def drop_bounding(keep: int) -> None:
     """Drop from the bounding set every capability not in ``keep``."""
     for bit in range(64):

@@ -6,7 +6,9 @@ import os
 
 from corten.errors import Conflict
 from corten.linux.capability import BITS
+from corten.linux.seccomp import ACTIONS, FLAGS, OPERATORS
 from corten.oci.runtime import VERSION, encode
+from corten.oci.schema import HOOKS
 from corten.runtime import options
 from corten.runtime.request import NAMESPACE_FLAGS
 
@@ -25,11 +27,10 @@ _CAPABILITIES: Final = ("CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE")
 
 def features() -> dict[str, Any]:
     """The document of runtime-spec 1.1, features.md."""
-    hooks = ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"]
     return {
         "ociVersionMin": "1.0.0",
         "ociVersionMax": VERSION,
-        "hooks": hooks,
+        "hooks": list(HOOKS),
         "mountOptions": options.names(),
         "linux": {
             "namespaces": sorted(NAMESPACE_FLAGS),
@@ -37,8 +38,10 @@ def features() -> dict[str, Any]:
             "cgroup": {"v1": True, "v2": True, "systemd": False, "systemdUser": False, "rdma": False},
             "seccomp": {
                 "enabled": True,
-                "actions": ["SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO", "SCMP_ACT_KILL", "SCMP_ACT_KILL_PROCESS",
-                            "SCMP_ACT_KILL_THREAD", "SCMP_ACT_LOG", "SCMP_ACT_TRACE", "SCMP_ACT_TRAP"],
+                "actions": list(ACTIONS),
+                "operators": list(OPERATORS),
+                "knownFlags": list(FLAGS),
+                "supportedFlags": list(FLAGS),
                 "archs": ["SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM", "SCMP_ARCH_X32", "SCMP_ARCH_X86", "SCMP_ARCH_X86_64"],
             },
             "apparmor": {"enabled": False},

@@ -2,8 +2,8 @@
 
 It is born in the container's pid namespace and, on cgroup v2, in its cgroup.
 
- (1) not dumpable, so that nothing in the container can look into this process (CVE-2016-9962)
- (2) join the v1 cgroups
+ (1) not dumpable, so that nothing in the container can look into this process (CVE-2016-9962); its own keyring
+ (2) join the v1 cgroups, then run on the CPUs the exec is for
  (3) a procfs descriptor of the host for what is written later; close the import fence
  (4) join the namespaces by the pidfd, and with the mount namespace its root
  (5) a session of its own, the terminal
@@ -17,8 +17,8 @@ import os
 from corten.errors import RuntimeFailure
 from corten.linux import namespace, terminal
 from corten.linux import process as linux_process
-from corten.runtime import finish, sync
-from corten.runtime.init import close_import_fence, set_stdio
+from corten.runtime import clocks, finish, scheduling, sync
+from corten.runtime.init import close_import_fence, join_keyring, set_stdio
 from corten.runtime.request import ExecRequest
 
 TYPE_CHECKING = False
@@ -45,12 +45,16 @@ def main(request: ExecRequest, channel: int) -> NoReturn:
 def _run(request: ExecRequest, channel: int) -> None:
     process = request.process
     linux_process.set_dumpable(on=False)  # (1)
+    if request.new_keyring:
+        join_keyring(None)
     if request.cgroup is not None:  # (2)
         request.cgroup.join()
+    scheduling.set_affinity(process, "final")
+    kinds = _ALL | clocks.kind_to_join(request.pid)
     proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)  # (3)
     close_import_fence()
     try:
-        namespace.setns(request.pidfd, _ALL)  # (4)
+        namespace.setns(request.pidfd, kinds)  # (4)
     except ProcessLookupError:
         raise RuntimeFailure("cannot exec in a stopped container") from None
     os.setsid()  # (5)
@@ -59,7 +63,7 @@ def _run(request: ExecRequest, channel: int) -> None:
     os.umask((process.get("user") or {}).get("umask", 0o022))
     ending = finish.Ending(
         channel=channel, proc=proc, preserve=request.preserve, seccomp=request.seccomp,
-        seccomp_flags=request.seccomp_flags,
+        seccomp_flags=request.seccomp_flags, personality=request.personality,
     )  # fmt: skip
     finish.run(process, ending)  # (6)
 

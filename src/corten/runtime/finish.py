@@ -1,13 +1,13 @@
 """The last steps of every process in a container, the same for its first process and for an exec.
 
- (1) resource limits, the OOM score and what AppArmor shall do at (9), while still privileged
+ (1) resource limits, scheduling, the OOM score and what AppArmor shall do at (9), while still privileged
  (2) the user, by the container's own files
  (3) close every descriptor but 0-2, the channel and the hold
  (4) working directory, which must lie inside the root (CVE-2024-21626: after step 3)
  (5) no_new_privs; without it the filter is installed here, while CAP_SYS_ADMIN is there
  (6) user, groups and capabilities
  (7) with no_new_privs the filter last, so that it may forbid all of the above
- (8) find the program as that user; tell who waits; wait for the word
+ (8) find the program as that user; tell who waits; wait for the word; then the startContainer hooks
  (9) execve
 
 Nothing is imported here: the root is the container's.
@@ -17,13 +17,14 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import stat
 
 from corten.errors import CommandNotFound, CommandNotInvocable, CortenError, RuntimeFailure
 from corten.linux import process as linux_process
 from corten.linux import procfs, seccomp
 from corten.linux.path import Root
-from corten.runtime import credentials, reaper, sync
+from corten.runtime import credentials, hooks, reaper, scheduling, sync
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,10 +40,13 @@ _SI_SIGNALS: Final = (_signal.SIGPIPE, _signal.SIGXFSZ)
 class Ending:
     """What :func:`run` needs beside the OCI process object; descriptors are -1 when there is none."""
 
-    __slots__ = ("channel", "hold", "init", "preserve", "proc", "seccomp", "seccomp_flags")
+    __slots__ = (
+        "channel", "hold", "hooks", "init", "personality", "preserve", "proc", "seccomp", "seccomp_flags", "state",
+    )  # fmt: skip
 
     def __init__(self, *, channel: int, proc: int, hold: int = -1, init: bool = False, preserve: int = 0,
-                 seccomp: bytes = b"", seccomp_flags: int = 0) -> None:  # fmt: skip
+                 seccomp: bytes = b"", seccomp_flags: int = 0, personality: str = "",
+                 hooks: dict[str, Any] | None = None, state: dict[str, Any] | None = None) -> None:  # fmt: skip
         self.channel = channel
         self.proc = proc
         self.hold = hold
@@ -50,11 +54,16 @@ class Ending:
         self.preserve = preserve
         self.seccomp = seccomp
         self.seccomp_flags = seccomp_flags
+        self.personality = personality
+        self.hooks = hooks
+        self.state = state or {}
 
 
 def run(process: dict[str, Any], ending: Ending) -> NoReturn:
     """Steps (1) to (9) of the module's list. Never returns; raises what went wrong."""
     warnings = credentials.limit(process.get("rlimits") or ())  # (1)
+    warnings += credentials.unknown_capabilities(process.get("capabilities"))
+    scheduling.apply(process, ending.personality)
     warnings += _score(process, ending.proc)
     _confine(process.get("apparmorProfile") or "", ending.proc)
     top = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -70,20 +79,41 @@ def run(process: dict[str, Any], ending: Ending) -> NoReturn:
     if process.get("noNewPrivileges"):  # (5)
         linux_process.set_no_new_privs()
     elif ending.seccomp:
-        seccomp.install(ending.seccomp, ending.seccomp_flags)
+        _filter(ending)
     credentials.become(identity, credentials.capability_masks(process.get("capabilities")))  # (6)
     if not entered:
         _enter(cwd, final=True)
     if ending.seccomp and process.get("noNewPrivileges"):  # (7)
-        seccomp.install(ending.seccomp, ending.seccomp_flags)
+        _filter(ending)
     arguments = process["args"]
     program = find_program(arguments[0], environment)  # (8)
     default_signals()
     if ending.hold >= 0:
         _hold(ending)
+    if ending.hooks is not None:
+        _start_hooks(ending, ending.hooks)
     if ending.init:
         reaper.become_init(ending.channel)
     execute(program, arguments, environment)  # (9)
+
+
+def _start_hooks(ending: Ending, spec: dict[str, Any]) -> None:
+    """startContainer hooks; a failure goes back through the fifo to whoever gave the word."""
+    try:
+        hooks.run(spec, "startContainer", {**ending.state, "status": "created", "pid": os.getpid()})
+    except RuntimeFailure as failure:
+        os.write(ending.hold, str(failure).encode("utf-8", "replace")[: select.PIPE_BUF])
+        raise
+
+
+def _filter(ending: Ending) -> None:
+    """Install the filter. A listener's number goes to the starter by write(2), which no profile may hand to it; every
+    other call may be answered by the agent from here on."""
+    listener = seccomp.install(ending.seccomp, ending.seccomp_flags)
+    if listener > 0:
+        os.write(ending.channel, b'{"listener":%d}' % listener)
+        sync.await_answer(ending.channel)
+        os.close(listener)
 
 
 def report(channel: int, error: BaseException) -> None:

@@ -14,11 +14,13 @@ VALUE: Final = 1
 LIST: Final = 2
 
 Table = dict[str, int]
+_UNITS: Final = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
 
 GLOBAL: Final[Table] = {
     "root": VALUE, "log": VALUE, "log-format": VALUE, "debug": SWITCH, "systemd-cgroup": SWITCH, "rootless": VALUE,
-    "help": SWITCH, "version": SWITCH, "criu": VALUE, "cgroup-manager": VALUE,
+    "help": SWITCH, "version": SWITCH, "cgroup-manager": VALUE,
 }  # fmt: skip
+# "no-subreaper" takes away what this runtime never does.
 _CREATE: Final[Table] = {
     "bundle": VALUE, "console-socket": VALUE, "pidfd-socket": VALUE, "pid-file": VALUE, "no-pivot": SWITCH,
     "no-new-keyring": SWITCH, "preserve-fds": VALUE,
@@ -30,11 +32,14 @@ COMMANDS: Final[Mapping[str, Table]] = {
     "state": {},
     "kill": {"all": SWITCH},
     "delete": {"force": SWITCH},
+    "events": {"interval": VALUE, "stats": SWITCH},
+    "checkpoint": {},
+    "restore": {},
     "exec": {
         "console-socket": VALUE, "cwd": VALUE, "env": LIST, "tty": SWITCH, "user": VALUE, "additional-gids": LIST,
         "process": VALUE, "detach": SWITCH, "pid-file": VALUE, "process-label": VALUE, "apparmor": VALUE,
         "no-new-privs": SWITCH, "cap": LIST, "preserve-fds": VALUE, "cgroup": LIST, "ignore-paused": SWITCH,
-        "no-subreaper": SWITCH,
+        "no-subreaper": SWITCH, "pidfd-socket": VALUE,
     },
     "ps": {"format": VALUE},
     "list": {"format": VALUE, "quiet": SWITCH},
@@ -42,8 +47,9 @@ COMMANDS: Final[Mapping[str, Table]] = {
     "resume": {},
     "update": {
         "resources": VALUE, "memory": VALUE, "memory-swap": VALUE, "memory-reservation": VALUE, "cpu-quota": VALUE,
-        "cpu-period": VALUE, "cpu-share": VALUE, "cpuset-cpus": VALUE, "cpuset-mems": VALUE, "pids-limit": VALUE,
-        "blkio-weight": VALUE,
+        "cpu-period": VALUE, "cpu-burst": VALUE, "cpu-share": VALUE, "cpu-rt-period": VALUE, "cpu-rt-runtime": VALUE,
+        "cpu-idle": VALUE, "cpuset-cpus": VALUE, "cpuset-mems": VALUE, "pids-limit": VALUE, "blkio-weight": VALUE,
+        "l3-cache-schema": VALUE, "mem-bw-schema": VALUE,
     },
     "features": {},
     "spec": {"bundle": VALUE, "rootless": SWITCH},
@@ -73,6 +79,25 @@ class Options:
             return int(text)
         except ValueError:
             raise InvalidArgument(f'invalid value "{text}" for flag -{name}: parse error') from None
+
+    def choice(self, name: str, known: Sequence[str]) -> str:
+        """The value of flag ``name``, the first of ``known`` when it is not given."""
+        value = self.values.get(name) or known[0]
+        if value not in known:
+            raise InvalidArgument(f'invalid {name}: "{value}" (must be {" or ".join(known)})')
+        return value
+
+
+def size(text: str, name: str) -> int:
+    """Bytes, with a unit of 1024 if it has one (``64m``); -1 is unlimited."""
+    digits = text.lower().removesuffix("b")
+    unit = _UNITS.get(digits[-1:], 1)
+    number = digits[:-1] if unit > 1 else digits
+    if text == "-1":
+        return -1
+    if not number.isascii() or not number.isdecimal():
+        raise InvalidArgument(f'invalid value "{text}" for flag -{name}: invalid size')
+    return int(number) * unit
 
 
 def parse(arguments: Sequence[str], table: Table) -> tuple[Options, list[str]]:

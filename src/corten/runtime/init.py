@@ -1,8 +1,8 @@
 """The container's side of a start: what its first process does from clone3 to execve.
 
- (1) a session of its own, not dumpable, no mask of umask
+ (1) a session and a keyring of its own, not dumpable, no mask of umask
  (2) join the v1 cgroups, then a cgroup namespace (so that it is rooted there)
- (3) join namespaces given by descriptor or path
+ (3) join namespaces given by descriptor or path; a time namespace, whose offsets come first
  (4) keep the mount namespace's events to ourselves
  (5) the root mount
  (6) the mounts of the spec
@@ -13,12 +13,13 @@
 (11) the working directory, made when missing; a read-only root
 (12) close the import fence                    <- nothing is imported below this line
 (13) pivot_root, and the host's tree is gone
-(14) hooks of the container; standard streams
-(15) the last steps of every process: :mod:`corten.runtime.finish`
+(14) standard streams
+(15) the last steps of every process, startContainer hooks among them: :mod:`corten.runtime.finish`
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 
@@ -26,7 +27,8 @@ from corten.errors import RuntimeFailure
 from corten.linux import mount as m
 from corten.linux import namespace, procfs, terminal
 from corten.linux import process as linux_process
-from corten.runtime import devices, finish, hooks, rootfs, sync
+from corten.oci.runtime import sysctl_path
+from corten.runtime import clocks, devices, finish, hooks, rootfs, sync
 from corten.runtime.options import propagation
 from corten.runtime.request import StartRequest
 
@@ -58,6 +60,8 @@ def _run(request: StartRequest, channel: int, joined: dict[str, int]) -> None:
     if request.init:  # it stays, and must not show paths of the host
         linux_process.replace_command_line(b"corten-init")
     os.setsid()
+    if request.new_keyring:
+        join_keyring(f"_ses.{request.id}".encode())
     os.umask(0)
     cgroup_private = _join(request, joined)  # (2) (3)
     point = rootfs.root_point(request.rootfs, request.root_path)
@@ -80,8 +84,7 @@ def _run(request: StartRequest, channel: int, joined: dict[str, int]) -> None:
         rootfs.set_attributes(tree.fd, m.MOUNT_ATTR_RDONLY, 0)
     close_import_fence()  # (12)
     _pivot(tree.fd, shared=bool(spread & m.MS_SHARED))  # (13)
-    hooks.run(spec, "startContainer", request.hook_state)  # (14)
-    set_stdio(stdio, controlling=bool(process.get("terminal")))
+    set_stdio(stdio, controlling=bool(process.get("terminal")))  # (14)
     os.umask((process.get("user") or {}).get("umask", 0o022))
     finish.run(process, _ending(request, channel, tree.proc))  # (15)
 
@@ -90,6 +93,8 @@ def _ending(request: StartRequest, channel: int, proc: int) -> finish.Ending:
     return finish.Ending(
         channel=channel, proc=proc, hold=-1 if request.hold_start is None else request.hold_start, init=request.init,
         preserve=request.preserve, seccomp=request.seccomp, seccomp_flags=request.seccomp_flags,
+        personality=((request.spec.get("linux") or {}).get("personality") or {}).get("domain") or "",
+        hooks=request.spec if hooks.has(request.spec, "startContainer") else None, state=request.hook_state,
     )  # fmt: skip
 
 
@@ -103,7 +108,18 @@ def _join(request: StartRequest, joined: dict[str, int]) -> bool:
     for kind, fd in joined.items():
         namespace.setns(fd, request.FLAGS[kind])
         os.close(fd)
+    if "time" in request.new_namespaces:
+        clocks.enter((request.spec.get("linux") or {}).get("timeOffsets") or {})
     return private
+
+
+def join_keyring(name: bytes | None) -> None:
+    """Leave the starter's session keyring, whose keys are the host's; where there are no keys none can be read."""
+    try:
+        linux_process.join_session_keyring(name)
+    except OSError as error:
+        if error.errno not in (errno.ENOSYS, errno.EPERM):
+            raise
 
 
 def _as_oci(entry: dict[str, Any]) -> dict[str, Any]:
@@ -116,7 +132,7 @@ def _host_hooks(request: StartRequest, channel: int) -> None:
     if hooks.has(request.spec, "prestart") or hooks.has(request.spec, "createRuntime"):
         sync.send(channel, {"hooks": "createRuntime"})
         sync.await_answer(channel)
-    hooks.run(request.spec, "createContainer", request.hook_state)
+    hooks.run(request.spec, "createContainer", {**request.hook_state, "pid": os.getpid()})
 
 
 def _stdio(request: StartRequest, tree: rootfs.Tree, channel: int) -> tuple[int, int, int]:
@@ -154,7 +170,7 @@ def _name(spec: dict[str, Any], joined: dict[str, int]) -> None:
 def _settings(tree: rootfs.Tree, linux: dict[str, Any]) -> None:
     for key, value in (linux.get("sysctl") or {}).items():
         try:
-            procfs.write(tree.proc, "sys/" + key.replace(".", "/"), str(value))
+            procfs.write(tree.proc, f"sys/{sysctl_path(key)}", value)
         except OSError as error:
             text = os.strerror(error.errno or 0).lower()
             raise RuntimeFailure(f"unable to start container process: open sysctl {key} file: {text}") from None

@@ -1,22 +1,25 @@
-"""corten-runtime create, start, run and exec: the runtime as one command after another.
+"""corten-runtime create, start, run and delete: a container's life as one command after another.
 
 ``create``: (1) the directory  (2) the cgroup  (3) the fifo and the clone  (4) state.json  (5) hooks of the host, as
-the child asks  (6) the console to its socket  (7) ready: the pid file. Any failure undoes what was done, last first.
+the child asks  (6) the console and a seccomp listener to their sockets  (7) ready: pid file and pidfd. Any failure
+undoes what was done, last first, and what the poststop hooks are for is told to them.
 """
 
 from __future__ import annotations
 
-import _socket
+import errno
+import fcntl
 import os
-import struct
+import termios
+import time
 
 from corten import errors
 from corten.cgroup.group import Group
-from corten.cgroup.hierarchy import Hierarchy
 from corten.linux import process as linux_process
-from corten.runtime import bundle, container, hooks, relay, state, sync
+from corten.runtime import bundle, container, handover, hooks, relay, state, sync
 from corten.runtime.flags import Options
 from corten.runtime.seccomp import cached
+from corten.runtime.state import Host
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,20 +31,22 @@ else:
 _FORWARDED: Final = (
     _signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM, _signal.SIGUSR1, _signal.SIGUSR2,
 )  # fmt: skip
+_HOOK_PAUSE: Final = 0.0005
 
 
 class Launch:
     """One create or exec on its way: where its terminal goes, and what was seen of it."""
 
-    __slots__ = ("console_socket", "master", "started", "warnings")
+    __slots__ = ("_console_socket", "_held", "_host", "master", "started")
 
-    def __init__(self, console_socket: str, started: container.Started) -> None:
-        self.console_socket = console_socket
+    def __init__(self, host: Host, held: state.Container, started: container.Started, console_socket: str) -> None:
+        self._host = host
+        self._held = held
+        self._console_socket = console_socket
         self.started = started
         self.master = -1
-        self.warnings: list[str] = []
 
-    def follow(self, *, until_ready: bool, held: state.Container | None = None) -> None:
+    def follow(self, *, until_ready: bool) -> None:
         """Read the channel to its end (or to ``ready``); raises what the child reports."""
         while True:
             message, fds = container.receive(self.started.sync)
@@ -52,70 +57,88 @@ class Launch:
             if "error" in message:
                 kind = getattr(errors, message["error"]["kind"], errors.RuntimeFailure)
                 raise kind(message["error"]["text"])
-            if "console" in message:
-                self._console(fds[0])
-            elif "hooks" in message and held is not None:
-                hooks.run(held.spec, "prestart", held.oci_state("creating"))
-                hooks.run(held.spec, "createRuntime", held.oci_state("creating"))
-                sync.answer(self.started.sync)
-            elif "warning" in message:
-                self.warnings.append(message["warning"])
-            elif "ready" in message and until_ready:
+            if "ready" in message and until_ready:
                 return
+            self._serve(message, fds)
 
-    def _console(self, master: int) -> None:
-        if not self.console_socket:
-            self.master = master
-            return
-        with _connect(self.console_socket) as socket:
-            rights = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, struct.pack("i", master))]
-            socket.sendmsg([b"/dev/ptmx"], rights)
-        os.close(master)
-
-
-class _connect:  # noqa: N801  reads as the call it stands for
-    """A unix stream connection, closed at the end of the block."""
-
-    def __init__(self, path: str) -> None:
-        self.socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
-        self.socket.connect(path)
-
-    def __enter__(self) -> _socket.socket:
-        return self.socket
-
-    def __exit__(self, *unused: object) -> None:
-        self.socket.close()
+    def _serve(self, message: dict[str, Any], fds: list[int]) -> None:
+        held = self._held
+        if "console" in message:
+            self.master = fds[0]
+            if self._console_socket:
+                handover.send(self._console_socket, b"/dev/ptmx", self.master)
+                os.close(self.master)
+                self.master = -1
+        elif "hooks" in message:
+            hooks.run(held.spec, "prestart", held.oci_state("creating"))
+            hooks.run(held.spec, "createRuntime", held.oci_state("creating"))
+            sync.answer(self.started.sync)
+        elif "listener" in message:
+            handover.send_listener(held, self.started.pid, self.started.pidfd, message["listener"])
+            sync.answer(self.started.sync)
+        elif "warning" in message:
+            self._host.warn(message["warning"])
 
 
-def create(root: str, hierarchy: Hierarchy, identifier: str, options: Options, *, detached: bool = True) -> Launch:
+def create(host: Host, identifier: str, options: Options, *, detached: bool = True) -> Launch:
     """Steps (1) to (7) of the module's list; the program waits for ``start``."""
+    if "no-pivot" in options.switches:
+        raise errors.NotSupported("--no-pivot is not supported: the container's root must not be the initial ramdisk")
+    pid_file, console, pidfd_socket = (
+        os.path.abspath(options.values[name]) if options.values.get(name) else ""
+        for name in ("pid-file", "console-socket", "pidfd-socket")
+    )
     directory, spec = bundle.load(options.values.get("bundle") or ".")
-    console = options.values.get("console-socket") or ""
-    terminal = bool(spec["process"].get("terminal"))
-    if terminal and detached and not console:
-        raise errors.InvalidArgument("cannot allocate tty if runc will detach without setting console socket")
-    if console and not terminal:
-        raise errors.InvalidArgument("cannot use console socket if runc will not detach or allocate tty")
-    held = state.create(root, identifier, directory, spec, bundle.cgroup_path(spec, identifier))  # (1)
+    check_console(console, terminal=bool(spec["process"].get("terminal")), detached=detached)
+    os.chdir(directory)  # sources of bind mounts and hooks' arguments may be relative to it
+    held = state.create(host.root, identifier, directory, spec, bundle.cgroup_path(spec, identifier))  # (1)
+    held.document["no_new_keyring"] = "no-new-keyring" in options.switches
     group: Group | None = None
     started: container.Started | None = None
     try:
-        resources = (spec.get("linux") or {}).get("resources") or {}
-        group = Group.create(hierarchy, held.document["cgroup_path"], resources)  # (2)
+        group = _group(host, held)  # (2)
         os.mkfifo(held.fifo, 0o600)  # (3)
-        started = container.start(_request(root, held, group, options))
-        state.note_process(held, started.pid, hierarchy)
+        request = _request(host, held, group, options)
+        started = container.start(request)
+        os.close(request.hold_start or -1)
+        state.note_process(held, started.pid, host.hierarchy)
         held.save()  # (4)
-        launch = Launch(console, started)
-        launch.follow(until_ready=True, held=held)  # (5) (6)
-        write_pid(options.values.get("pid-file"), started.pid)  # (7)
+        host.debug(f"container {identifier}: pid {started.pid}, cgroup {group.path}")
+        launch = Launch(host, held, started, console)
+        launch.follow(until_ready=True)  # (5) (6)
+        if pidfd_socket:
+            handover.send(pidfd_socket, b"pidfd", started.pidfd)
+        write_pid(pid_file, started.pid)  # (7)
     except BaseException:
-        _undo(held, group, started)
+        _undo(host, held, group, started)
         raise
     return launch
 
 
-def _request(root: str, held: state.Container, group: Group, options: Options) -> container.StartRequest:
+def check_console(console_socket: str, *, terminal: bool, detached: bool) -> None:
+    """runc's rules: a terminal needs somebody who holds its other end."""
+    if terminal and detached and not console_socket:
+        raise errors.InvalidArgument("cannot allocate tty if runc will detach without setting console socket")
+    if console_socket and not (terminal and detached):
+        raise errors.InvalidArgument("cannot use console socket if runc will not detach or allocate tty")
+
+
+def _group(host: Host, held: state.Container) -> Group:
+    """A group of the container's own: in a frozen one it would never begin, and what ends it would end others."""
+    path = held.document["cgroup_path"]
+    found = Group(host.hierarchy, path)
+    if found.exists():
+        if found.is_frozen():
+            raise errors.RuntimeFailure(f"container's cgroup unexpectedly frozen: {path}")
+        if count := len(found.pids()):
+            raise errors.RuntimeFailure(f"container's cgroup is not empty: {count} process(es) found in {path}")
+    group = Group.create(host.hierarchy, path, (held.spec.get("linux") or {}).get("resources") or {})
+    for text in group.warnings:
+        host.warn(text)
+    return group
+
+
+def _request(host: Host, held: state.Container, group: Group, options: Options) -> container.StartRequest:
     spec = held.spec
     profile = (spec.get("linux") or {}).get("seccomp")
     return container.StartRequest(
@@ -124,13 +147,14 @@ def _request(root: str, held: state.Container, group: Group, options: Options) -
         bundle=held.document["bundle"],
         cgroup=group,
         hold_start=os.open(held.fifo, os.O_RDWR | os.O_CLOEXEC),
-        seccomp=cached(profile, f"{root}/.seccomp") if profile else b"",
-        preserve=options.number("preserve-fds") or 0,
+        seccomp=cached(profile, f"{host.root}/.seccomp") if profile else b"",
+        preserve=handover.preserved(options, spec["process"]),
         hook_state=held.oci_state("creating"),
+        new_keyring=not held.document["no_new_keyring"],
     )
 
 
-def _undo(held: state.Container, group: Group | None, started: container.Started | None) -> None:
+def _undo(host: Host, held: state.Container, group: Group | None, started: container.Started | None) -> None:
     if started is not None:
         try:
             linux_process.pidfd_send_signal(started.pidfd, _signal.SIGKILL)
@@ -141,11 +165,13 @@ def _undo(held: state.Container, group: Group | None, started: container.Started
         group.kill()
         group.delete()
     held.remove()
+    if started is not None:
+        _after_the_end(host, held)
 
 
-def start(root: str, hierarchy: Hierarchy, identifier: str) -> None:
-    """Give the byte the held program waits for, then the poststart hooks."""
-    held = state.load(root, identifier)
+def start(host: Host, identifier: str) -> None:
+    """Give the byte the held program waits for, then the poststart hooks, whose failure is a warning."""
+    held = state.load(host.root, identifier)
     if not held.alive():
         raise errors.Conflict("cannot start a container that has stopped")
     try:
@@ -154,98 +180,74 @@ def start(root: str, hierarchy: Hierarchy, identifier: str) -> None:
         raise errors.Conflict("cannot start an already running container") from None
     except OSError:
         raise errors.Conflict("cannot start a container that has stopped") from None
+    answer = os.open(held.fifo, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     os.unlink(held.fifo)
     os.write(fd, b".")
-    os.close(fd)
-    hooks.run(held.spec, "poststart", held.oci_state(held.status(hierarchy)))
+    if hooks.has(held.spec, "startContainer"):
+        _await_hooks(held, fd, answer)
+    else:
+        os.close(fd)
+    os.close(answer)
+    for text in hooks.run_all(held.spec, "poststart", held.oci_state(held.status(host.hierarchy))):
+        host.warn(text)
 
 
-def run(root: str, hierarchy: Hierarchy, identifier: str, options: Options) -> int:
+def _await_hooks(held: state.Container, fifo: int, answer: int) -> None:
+    """Once the process inside has taken its byte and we write no more, what is to be read is its failure, and the end
+    is its execve."""
+    unread = bytearray(4)
+    while fcntl.ioctl(answer, termios.FIONREAD, unread) == 0 and any(unread) and held.alive():
+        time.sleep(_HOOK_PAUSE)
+    os.close(fifo)
+    os.set_blocking(answer, True)
+    text = b""
+    while chunk := os.read(answer, 4096):
+        text += chunk
+    if text:
+        raise errors.RuntimeFailure(text.decode("utf-8", "replace"))
+
+
+def run(host: Host, identifier: str, options: Options) -> int:
     """create, start, and unless detached wait and delete: the exit code."""
     detached = "detach" in options.switches
-    launch = create(root, hierarchy, identifier, options, detached=detached)
-    start(root, hierarchy, identifier)
-    if detached:
-        return 0
-    code = _await(launch)
-    held = state.load(root, identifier)
-    if "keep" not in options.switches:
-        destroy(held, hierarchy)
+    launch = create(host, identifier, options, detached=detached)
+    try:
+        start(host, identifier)
+        code = 0 if detached else await_exit(launch)
+    except BaseException:
+        delete(host, state.load(host.root, identifier), force=True)
+        raise
+    if not detached and "keep" not in options.switches:
+        _destroy(host, state.load(host.root, identifier))
     return code
 
 
-def destroy(held: state.Container, hierarchy: Hierarchy) -> None:
+def delete(host: Host, held: state.Container, *, force: bool) -> None:
+    """Remove a container that has ended or never began; with ``force`` end it first."""
+    status = held.status(host.hierarchy)
+    if status not in ("stopped", "created") and not force:
+        raise errors.Conflict(f"cannot delete container {held.id} that is not stopped: {status}")
+    if status != "stopped":
+        held.group(host.hierarchy).kill()
+        held.await_end()
+    _destroy(host, held)
+
+
+def _destroy(host: Host, held: state.Container) -> None:
     """Everything of a container that has ended, and the poststop hooks."""
-    group = held.group(hierarchy)
+    group = held.group(host.hierarchy)
     group.kill()
     group.delete()
     held.remove()
-    hooks.run(held.spec, "poststop", held.oci_state("stopped"))
+    _after_the_end(host, held)
 
 
-def execute(root: str, hierarchy: Hierarchy, arguments: list[str], options: Options) -> int:
-    """``exec``: one more process in a running container; its exit code unless detached."""
-    held = state.load(root, arguments[0])
-    if held.status(hierarchy) not in ("running", "created") and "ignore-paused" not in options.switches:
-        raise errors.Conflict(f"cannot exec in a {held.status(hierarchy)} container")
-    process = _process(held.spec, arguments[1:], options)
-    console = options.values.get("console-socket") or ""
-    detached = "detach" in options.switches
-    if process.get("terminal") and detached and not console:
-        raise errors.InvalidArgument("cannot allocate tty if runc will detach without setting console socket")
-    pidfd = linux_process.pidfd_open(held.pid)
-    if not held.alive():
-        raise errors.Conflict("cannot exec in a stopped container")
-    profile = (held.spec.get("linux") or {}).get("seccomp")
-    request = container.ExecRequest(
-        pid=held.pid,
-        pidfd=pidfd,
-        process=process,
-        cgroup=_exec_group(held, hierarchy, options),
-        seccomp=cached(profile, f"{root}/.seccomp") if profile else b"",
-        preserve=options.number("preserve-fds") or 0,
-    )
-    launch = Launch(console, container.exec_in(request))
-    launch.follow(until_ready=False)
-    write_pid(options.values.get("pid-file"), launch.started.pid)
-    return 0 if detached else _await(launch)
+def _after_the_end(host: Host, held: state.Container) -> None:
+    for text in hooks.run_all(held.spec, "poststop", held.oci_state("stopped")):
+        host.warn(text)
 
 
-def _exec_group(held: state.Container, hierarchy: Hierarchy, options: Options) -> Group:
-    below = options.lists.get("cgroup") or []
-    if len(below) > 1 or any(":" in path for path in below):
-        raise errors.NotSupported("exec --cgroup takes one path for all controllers")
-    return Group(hierarchy, held.document["cgroup_path"] + (f"/{below[0].strip('/')}" if below else ""))
-
-
-def _process(spec: dict[str, Any], arguments: list[str], options: Options) -> dict[str, Any]:
-    """The OCI process of ``--process``, or the container's own with what the flags say."""
-    if options.values.get("process-label"):
-        raise errors.NotSupported("exec --process-label is not supported: SELinux is not driven yet")
-    if path := options.values.get("process"):
-        process: dict[str, Any] = bundle.read_json(path)
-        return process
-    if not arguments:
-        raise errors.InvalidArgument("process args cannot be empty")
-    process = {**spec["process"], "args": arguments, "terminal": "tty" in options.switches}
-    process["cwd"] = options.values.get("cwd") or process.get("cwd") or "/"
-    process["env"] = [*(process.get("env") or ()), *(options.lists.get("env") or ())]
-    if "no-new-privs" in options.switches:
-        process["noNewPrivileges"] = True
-    if profile := options.values.get("apparmor"):
-        process["apparmorProfile"] = profile
-    if user := options.values.get("user"):
-        process["user"] = {"corten.user": user}
-    if gids := options.lists.get("additional-gids"):
-        process["user"] = {**process["user"], "additionalGids": [int(gid) for gid in gids]}
-    if caps := options.lists.get("cap"):
-        sets = process.get("capabilities") or {}
-        kinds = ("bounding", "effective", "permitted")
-        process["capabilities"] = {**sets, **{kind: [*(sets.get(kind) or ()), *caps] for kind in kinds}}
-    return process
-
-
-def _await(launch: Launch) -> int:
+def await_exit(launch: Launch) -> int:
     """Relay a terminal of ours, pass signals on, and return the exit code."""
     pidfd = launch.started.pidfd
 
@@ -263,14 +265,20 @@ def _await(launch: Launch) -> int:
     return result[0] if result else 255
 
 
-def write_pid(path: str | None, pid: int) -> None:
+def write_pid(path: str, pid: int) -> None:
     """The pid file, whole or not at all."""
     if not path:
         return
-    temporary = f"{os.path.dirname(path) or '.'}/.{os.path.basename(path)}"
+    directory, _, name = path.rpartition("/")
+    temporary = f"{directory or '.'}/.{name}"
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
     try:
         os.write(fd, str(pid).encode())
     finally:
         os.close(fd)
-    os.rename(temporary, path)
+    try:
+        os.rename(temporary, path)
+    except OSError as error:
+        if error.errno != errno.EISDIR:
+            raise
+        raise errors.InvalidArgument(f"--pid-file {path} is a directory") from None

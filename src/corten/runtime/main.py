@@ -18,29 +18,80 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 
+    from corten.runtime.state import Host
+
 _DEFAULT_ROOT: Final = "/run/corten-runtime"
 _ENTERING: Final = frozenset({"create", "run", "exec"})
+_WITHOUT_CONTAINER: Final = frozenset({"list", "features", "spec"})
 _FAILED: Final = 1
 _EXEC_FAILED: Final = 255
 
 
+class Log:
+    """The file of ``--log`` in ``--log-format``: one line an event, keys as runc's, which containerd and conmon read.
+    Without a file, warnings go to standard error."""
+
+    __slots__ = ("_debug", "_json", "_path")
+
+    def __init__(self, options: flags.Options) -> None:
+        self._path = os.path.abspath(options.values["log"]) if options.values.get("log") else ""
+        self._json = options.values.get("log-format") == "json"
+        self._debug = "debug" in options.switches
+
+    def error(self, text: str) -> None:
+        """Also to standard error, whatever else is there."""
+        sys.stderr.write(f"{text}\n")
+        if self._path:
+            self._write("error", text)
+
+    def warn(self, text: str) -> None:
+        """A setting that could not be had, a hook whose failure changes nothing."""
+        self._write("warning", text)
+
+    def debug(self, text: str) -> None:
+        """Only with ``--debug``."""
+        if self._debug:
+            self._write("debug", text)
+
+    def _write(self, level: str, text: str) -> None:
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        if self._json:
+            line = encode({"level": level, "msg": text, "time": now})
+        else:
+            line = f"time={encode(now)} level={level} msg={encode(text)}"
+        if not self._path:
+            sys.stderr.write(f"{line}\n")
+            return
+        try:
+            fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+            os.write(fd, f"{line}\n".encode())
+            os.close(fd)
+        except OSError as error:
+            sys.stderr.write(f"{text}\n" if level != "error" else "")
+            sys.stderr.write(f"the log file {self._path} cannot be written: {str(error.strerror).lower()}\n")
+
+
 def entry() -> None:
     """The command's entry point; ends the process with its exit code."""
-    arguments = sys.argv[1:]
     options = flags.Options()
     command = ""
+    log = Log(options)
     try:
-        options, rest = flags.parse(arguments, flags.GLOBAL)
+        options, rest = flags.parse(sys.argv[1:], flags.GLOBAL)
+        log = Log(options)
+        options.choice("log-format", ("text", "json"))
         command = rest[0] if rest else ""
-        code = _dispatch(options, command, rest[1:])
-    except (errors.CortenError, OSError, EOFError) as error:
-        _report(options, error)
+        code = _dispatch(options, command, rest[1:], log)
+    except Exception as error:
+        from corten.runtime.finish import describe
+
+        log.error(describe(error)[1])
         code = _EXEC_FAILED if command == "exec" else _FAILED
     sys.stdout.flush()
     os._exit(code)
 
 
-def _dispatch(options: flags.Options, command: str, rest: list[str]) -> int:
+def _dispatch(options: flags.Options, command: str, rest: list[str], log: Log) -> int:
     if "version" in options.switches:
         sys.stdout.write(f"corten-runtime version {_version()}\nspec: {VERSION}\n")
         return 0
@@ -50,21 +101,36 @@ def _dispatch(options: flags.Options, command: str, rest: list[str]) -> int:
         return 0
     if command not in flags.COMMANDS:
         raise errors.InvalidArgument(f"No help topic for '{command}'")
-    if "systemd-cgroup" in options.switches:
-        raise errors.NotSupported("--systemd-cgroup is not supported: use the cgroupfs manager")
-    if options.values.get("log-format", "text") not in ("text", "json"):
-        raise errors.InvalidArgument(f'invalid log-format: "{options.values["log-format"]}"')
+    if command in ("checkpoint", "restore"):
+        raise errors.NotSupported(f"{command} is not supported: containers are not checkpointed here")
+    _check_globals(options)
     if command in _ENTERING:
         from corten.runtime import seal
 
         seal.seal([*seal.lean_command("corten.runtime.main"), *sys.argv[1:]])
     parsed, arguments = flags.parse(rest, flags.COMMANDS[command])
-    root = options.values.get("root") or _DEFAULT_ROOT
+    if not arguments and command not in _WITHOUT_CONTAINER:
+        raise errors.InvalidArgument(f'"{command}" requires a minimum of 1 argument')
+    log.debug(f"{command} {' '.join(rest)}".rstrip())
     if command in ("features", "spec"):
         return _describe(command, parsed)
-    if not arguments and command != "list":
-        raise errors.InvalidArgument(f'"{command}" requires a minimum of 1 argument')
-    return _on_container(root, command, arguments, parsed, options)
+    return _on_container(_host(options, log), command, arguments, parsed)
+
+
+def _check_globals(options: flags.Options) -> None:
+    if "systemd-cgroup" in options.switches or options.values.get("cgroup-manager") == "systemd":
+        raise errors.NotSupported("--systemd-cgroup is not supported: use the cgroupfs manager")
+    options.choice("cgroup-manager", ("cgroupfs",))
+    if options.choice("rootless", ("auto", "false", "true")) == "true":
+        raise errors.NotSupported("--rootless=true is not supported: containers here are made by root")
+
+
+def _host(options: flags.Options, log: Log) -> Host:
+    from corten.cgroup import hierarchy
+    from corten.runtime.state import Host
+
+    root = os.path.abspath(options.values.get("root") or _DEFAULT_ROOT)
+    return Host(root, hierarchy.detect(), warn=log.warn, debug=log.debug)
 
 
 def _describe(command: str, parsed: flags.Options) -> int:
@@ -74,66 +140,67 @@ def _describe(command: str, parsed: flags.Options) -> int:
         sys.stdout.write(encode(describe.features()) + "\n")
         return 0
     if "rootless" in parsed.switches:
-        raise errors.NotSupported("spec --rootless is not supported yet")
+        raise errors.NotSupported("spec --rootless is not supported: containers here are made by root")
     describe.write_spec(parsed.values.get("bundle", "."))
     return 0
 
 
-def _on_container(root: str, command: str, arguments: list[str], parsed: flags.Options, log: flags.Options) -> int:
-    from corten.cgroup import hierarchy
-    from corten.runtime import launch, manage
-
-    host = hierarchy.detect()
+def _on_container(host: Host, command: str, arguments: list[str], parsed: flags.Options) -> int:
+    """Each command imports what it needs and no more."""
     name = arguments[0] if arguments else ""
-    warnings: list[str] = []
-    match command:
-        case "create":
-            warnings = launch.create(root, host, name, parsed).warnings
-        case "start":
-            launch.start(root, host, name)
-        case "run":
-            return launch.run(root, host, name, parsed)
-        case "exec":
-            return launch.execute(root, host, arguments, parsed)
-        case "update":
-            warnings = manage.update(root, host, name, parsed)
-        case "state" | "list" | "ps":
-            sys.stdout.write(manage.show(command, root, host, arguments, parsed))
-        case _:
-            manage.change(command, root, host, arguments, parsed)
-    for warning in warnings:
-        _log(log, "warning", warning)
+    if command in ("create", "start", "run"):
+        from corten.runtime import launch
+
+        if command == "run":
+            return launch.run(host, name, parsed)
+        if command == "create":
+            launch.create(host, name, parsed)
+        else:
+            launch.start(host, name)
+    elif command == "exec":
+        from corten.runtime import execute
+
+        return execute.execute(host, arguments, parsed)
+    elif command in ("state", "list", "ps"):
+        _show(host, command, arguments, parsed)
+    elif command == "events":
+        from corten.runtime import events
+
+        events.show(host, name, parsed)
+    else:
+        _change(host, command, arguments, parsed)
     return 0
+
+
+def _show(host: Host, command: str, arguments: list[str], parsed: flags.Options) -> None:
+    from corten.runtime import listing
+
+    if command == "state":
+        text = listing.show_state(host, arguments[0])
+    elif command == "list":
+        text = listing.show_list(host, parsed)
+    else:
+        text = listing.show_processes(host, arguments, parsed)
+    sys.stdout.write(text)
+
+
+def _change(host: Host, command: str, arguments: list[str], parsed: flags.Options) -> None:
+    from corten.runtime import manage
+
+    match command:
+        case "kill":
+            manage.kill(host, arguments, parsed)
+        case "delete":
+            manage.delete(host, arguments[0], parsed)
+        case "pause":
+            manage.pause(host, arguments[0])
+        case "resume":
+            manage.resume(host, arguments[0])
+        case "update":
+            manage.update(host, arguments[0], parsed)
 
 
 def _version() -> str:
     from corten import __version__
 
     return __version__
-
-
-def _report(options: flags.Options, error: BaseException) -> None:
-    """The error to standard error and to the log file, one line each, as runc writes them."""
-    from corten.runtime.finish import describe
-
-    text = describe(error)[1]
-    sys.stderr.write(f"{text}\n")
-    _log(options, "error", text)
-
-
-def _log(options: flags.Options, level: str, text: str) -> None:
-    """One line to the file of ``--log``, in ``--log-format``."""
-    path = options.values.get("log")
-    if not path:
-        return
-    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    if options.values.get("log-format") == "json":
-        line = encode({"level": level, "msg": text, "time": now})
-    else:
-        line = f"time={encode(now)} level={level} msg={encode(text)}"
-    try:
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-        os.write(fd, f"{line}\n".encode())
-        os.close(fd)
-    except OSError:
-        sys.stderr.write(f"the log file {path} cannot be written\n")

@@ -1,16 +1,15 @@
-"""corten-runtime state, list, ps, kill, delete, pause, resume and update: commands on what exists."""
+"""corten-runtime kill, delete, pause, resume and update: commands that change what exists."""
 
 from __future__ import annotations
 
 import os
-import time
 
-from corten.cgroup.hierarchy import Hierarchy
-from corten.errors import Conflict, InvalidArgument, NotFound
+from corten.errors import Conflict, InvalidArgument, NotFound, NotSupported
 from corten.linux import process as linux_process
-from corten.oci.runtime import decode, encode
+from corten.oci.runtime import validate_resources
 from corten.runtime import bundle, launch, state
-from corten.runtime.flags import Options
+from corten.runtime.flags import Options, size
+from corten.runtime.state import Host
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,12 +18,22 @@ if TYPE_CHECKING:
 else:
     import _signal
 
-_PATIENCE: Final = 100  # tries of 10 ms until a killed process is gone
+# flag -> (section, key) of OCI linux.resources
+_SIZES: Final = {
+    "memory": ("memory", "limit"), "memory-swap": ("memory", "swap"), "memory-reservation": ("memory", "reservation"),
+}  # fmt: skip
+_NUMBERS: Final = {
+    "cpu-quota": ("cpu", "quota"), "cpu-period": ("cpu", "period"), "cpu-burst": ("cpu", "burst"),
+    "cpu-share": ("cpu", "shares"), "cpu-rt-period": ("cpu", "realtimePeriod"),
+    "cpu-rt-runtime": ("cpu", "realtimeRuntime"), "cpu-idle": ("cpu", "idle"), "pids-limit": ("pids", "limit"),
+    "blkio-weight": ("blockIO", "weight"),
+}  # fmt: skip
+_TEXTS: Final = {"cpuset-cpus": ("cpu", "cpus"), "cpuset-mems": ("cpu", "mems")}
 
 
 def signal_number(text: str) -> int:
     """``TERM``, ``SIGTERM``, ``15``."""
-    if text.isdecimal() and 0 < int(text) <= 64:
+    if text.isdecimal() and len(text) < 3 and int(text) <= 64:
         return int(text)
     number = getattr(_signal, "SIG" + text.upper().removeprefix("SIG"), None)
     if not isinstance(number, int):
@@ -32,92 +41,24 @@ def signal_number(text: str) -> int:
     return int(number)
 
 
-def show(command: str, root: str, hierarchy: Hierarchy, arguments: list[str], options: Options) -> str:
-    """What ``state``, ``list`` and ``ps`` print."""
-    if command == "state":
-        return show_state(root, hierarchy, arguments[0])
-    if command == "list":
-        return show_list(root, hierarchy, options)
-    return show_processes(root, hierarchy, arguments, options)
-
-
-def change(command: str, root: str, hierarchy: Hierarchy, arguments: list[str], options: Options) -> None:
-    """Do ``kill``, ``delete``, ``pause`` or ``resume``."""
-    if command == "kill":
-        kill(root, hierarchy, arguments, options)
-    elif command == "delete":
-        delete(root, hierarchy, arguments[0], options)
-    elif command == "pause":
-        pause(root, hierarchy, arguments[0])
-    elif command == "resume":
-        resume(root, hierarchy, arguments[0])
-    else:
-        raise InvalidArgument(f"No help topic for '{command}'")
-
-
-def show_state(root: str, hierarchy: Hierarchy, identifier: str) -> str:
-    """What ``runc state`` prints."""
-    held = state.load(root, identifier)
-    return encode(_summary(held, hierarchy)) + "\n"
-
-
-def _summary(held: state.Container, hierarchy: Hierarchy) -> dict[str, Any]:
-    document = held.oci_state(held.status(hierarchy))
-    path = (held.spec.get("root") or {}).get("path") or ""
-    document["rootfs"] = path if path.startswith("/") else f"{document['bundle']}/{path}"
-    document["created"] = held.document["created"]
-    document["owner"] = ""
-    return document
-
-
-def show_list(root: str, hierarchy: Hierarchy, options: Options) -> str:
-    """What ``runc list`` prints: a table, ``--format json`` or ``-q``."""
-    names = state.identifiers(root)
-    if "quiet" in options.switches:
-        return "".join(f"{name}\n" for name in names)
-    rows = [_summary(state.load(root, name), hierarchy) for name in names]
-    if options.values.get("format") == "json":
-        return encode(rows) + "\n"
-    table = [("ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER")]
-    table += [(r["id"], str(r["pid"]), r["status"], r["bundle"], r["created"], "root") for r in rows]
-    widths = [max(len(row[column]) for row in table) + 2 for column in range(5)]
-    return "".join(
-        "".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)) + row[5] + "\n" for row in table
-    )
-
-
-def show_processes(root: str, hierarchy: Hierarchy, arguments: list[str], options: Options) -> str:
-    """What ``runc ps`` prints: pids as JSON, or the host's ps(1) lines of them."""
-    pids = state.load(root, arguments[0]).group(hierarchy).pids()
-    if options.values.get("format") == "json":
-        return encode(pids) + "\n"
-    reading, writing = os.pipe2(os.O_CLOEXEC)
-    command = ["ps", *(arguments[1:] or ["-ef"])]
-    pid = os.posix_spawnp(command[0], command, os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, writing, 1)])
-    os.close(writing)
-    output = b""
-    while chunk := os.read(reading, 65536):
-        output += chunk
-    os.close(reading)
-    os.waitpid(pid, 0)
-    lines = output.decode("utf-8", "replace").splitlines()
-    column = lines[0].split().index("PID")
-    wanted = {str(pid) for pid in pids}
-    chosen = [line for line in lines[1:] if len(line.split()) > column and line.split()[column] in wanted]
-    return "\n".join([lines[0], *chosen]) + "\n"
-
-
-def kill(root: str, hierarchy: Hierarchy, arguments: list[str], options: Options) -> None:
+def kill(host: Host, arguments: list[str], options: Options) -> None:
     """One signal to the first process, or with ``--all`` to every process of the group."""
-    held = state.load(root, arguments[0])
+    held = state.load(host.root, arguments[0])
     number = signal_number(arguments[1] if len(arguments) > 1 else "SIGTERM")
+    group = held.group(host.hierarchy)
     if "all" in options.switches:
-        for pid in held.group(hierarchy).pids():
+        for pid in group.pids():
             try:
                 os.kill(pid, number)
             except ProcessLookupError:
                 pass
-        return
+    else:
+        _signal_first(held, number)
+    if number == _signal.SIGKILL and group.is_frozen():
+        group.thaw()
+
+
+def _signal_first(held: state.Container, number: int) -> None:
     if held.pid <= 0:
         raise Conflict("container not running")
     try:
@@ -130,75 +71,68 @@ def kill(root: str, hierarchy: Hierarchy, arguments: list[str], options: Options
         linux_process.pidfd_send_signal(pidfd, number)
     finally:
         os.close(pidfd)
-    if number == _signal.SIGKILL and held.group(hierarchy).is_frozen():
-        held.group(hierarchy).thaw()
 
 
-def delete(root: str, hierarchy: Hierarchy, identifier: str, options: Options) -> None:
+def delete(host: Host, identifier: str, options: Options) -> None:
     """Remove a stopped container; ``--force`` kills it first and is content when there is none."""
+    force = "force" in options.switches
     try:
-        held = state.load(root, identifier)
+        held = state.load(host.root, identifier)
     except NotFound:
-        if "force" in options.switches:
+        if force:  # what a create left that was killed before it wrote its state
+            state.Container(host.root, identifier, {}).remove()
             return
         raise
-    status = held.status(hierarchy)
-    if status not in ("stopped", "created") and "force" not in options.switches:
-        raise Conflict(f"cannot delete container {identifier} that is not stopped: {status}")
-    if status != "stopped":
-        held.group(hierarchy).kill()
-        for _ in range(_PATIENCE):
-            if not held.alive():
-                break
-            time.sleep(0.01)
-    launch.destroy(held, hierarchy)
+    launch.delete(host, held, force=force)
 
 
-def pause(root: str, hierarchy: Hierarchy, identifier: str) -> None:
+def pause(host: Host, identifier: str) -> None:
     """Freeze the group."""
-    held = state.load(root, identifier)
-    if held.status(hierarchy) not in ("running", "created"):
-        raise Conflict("container not running")
-    held.group(hierarchy).freeze()
+    held = state.load(host.root, identifier)
+    status = held.status(host.hierarchy)
+    if status not in ("running", "created"):
+        raise Conflict("container not running" if status == "stopped" else f"container already {status}")
+    held.group(host.hierarchy).freeze()
 
 
-def resume(root: str, hierarchy: Hierarchy, identifier: str) -> None:
+def resume(host: Host, identifier: str) -> None:
     """Thaw the group."""
-    held = state.load(root, identifier)
-    if held.status(hierarchy) != "paused":
+    held = state.load(host.root, identifier)
+    if held.status(host.hierarchy) != "paused":
         raise Conflict("container not paused")
-    held.group(hierarchy).thaw()
+    held.group(host.hierarchy).thaw()
 
 
-def update(root: str, hierarchy: Hierarchy, identifier: str, options: Options) -> list[str]:
-    """Write new limits: ``--resources FILE|-`` or single flags. Returns warnings."""
-    held = state.load(root, identifier)
+def update(host: Host, identifier: str, options: Options) -> None:
+    """Write new limits: ``--resources FILE|-`` or single flags."""
+    for flag in ("l3-cache-schema", "mem-bw-schema"):
+        if options.values.get(flag):
+            raise NotSupported(f"update --{flag} is not supported: there is no linux.intelRdt")
+    held = state.load(host.root, identifier)
+    if held.status(host.hierarchy) == "stopped":
+        raise Conflict("container not running")
     source = options.values.get("resources")
     if source == "-":
-        text = b""
-        while chunk := os.read(0, 65536):
-            text += chunk
-        resources = decode(text)
+        resources = bundle.parse(bundle.read_all(0, "-"), "-")
     else:
         resources = bundle.read_json(source) if source else _resources(options)
-    group = held.group(hierarchy)
+    validate_resources(resources)
+    resources.pop("devices", None)  # runc's rule: the allow list is that of the creation
+    group = held.group(host.hierarchy)
     group.update(resources)
-    return group.warnings
+    for text in group.warnings:
+        host.warn(text)
 
 
 def _resources(options: Options) -> dict[str, Any]:
-    fields = {
-        "memory": {"limit": "memory", "swap": "memory-swap", "reservation": "memory-reservation"},
-        "cpu": {"quota": "cpu-quota", "period": "cpu-period", "shares": "cpu-share"},
-        "pids": {"limit": "pids-limit"},
-        "blockIO": {"weight": "blkio-weight"},
-    }
     made: dict[str, Any] = {}
-    for section, names in fields.items():
-        found = {key: options.number(flag) for key, flag in names.items() if flag in options.values}
-        if found:
-            made[section] = found
-    for key, flag in (("cpus", "cpuset-cpus"), ("mems", "cpuset-mems")):
+    for flag, (section, key) in _SIZES.items():
         if flag in options.values:
-            made.setdefault("cpu", {})[key] = options.values[flag]
+            made.setdefault(section, {})[key] = size(options.values[flag], flag)
+    for flag, (section, key) in _NUMBERS.items():
+        if flag in options.values:
+            made.setdefault(section, {})[key] = options.number(flag)
+    for flag, (section, key) in _TEXTS.items():
+        if flag in options.values:
+            made.setdefault(section, {})[key] = options.values[flag]
     return made

@@ -19,6 +19,7 @@ NAMESPACE_FLAGS: Final[Mapping[str, int]] = {
     "ipc": namespace.CLONE_NEWIPC,
     "uts": namespace.CLONE_NEWUTS,
     "cgroup": namespace.CLONE_NEWCGROUP,
+    "time": namespace.CLONE_NEWTIME,
 }
 
 
@@ -46,13 +47,14 @@ class StartRequest:
     relative to ``bundle`` · ``stdin stdout stderr`` descriptors, unused with ``process.terminal`` · ``netns`` a
     network namespace to join instead of making one · ``seccomp`` compiled filter, compiled from the spec when empty ·
     ``init`` our own init as pid 1 · ``hold_start`` a descriptor: one byte read from it lets execve happen, EOF gives
-    up · ``cgroup`` the group, already made · ``preserve`` how many descriptors from 3 on stay open · ``hook_state``
-    the OCI state document for hooks.
+    up, and the failure of a startContainer hook is written to it · ``cgroup`` the group, already made · ``preserve``
+    how many descriptors from 3 on stay open · ``hook_state`` the OCI state document for hooks · ``new_keyring`` a
+    session keyring of its own.
     """
 
     __slots__ = (
-        "bundle", "cgroup", "hold_start", "hook_state", "id", "init", "netns", "new_namespaces", "paths", "preserve",
-        "root_path", "rootfs", "seccomp", "seccomp_flags", "spec", "stderr", "stdin", "stdout",
+        "bundle", "cgroup", "hold_start", "hook_state", "id", "init", "netns", "new_keyring", "new_namespaces", "paths",
+        "preserve", "root_path", "rootfs", "seccomp", "seccomp_flags", "spec", "stderr", "stdin", "stdout",
     )  # fmt: skip
 
     FLAGS = NAMESPACE_FLAGS
@@ -74,6 +76,7 @@ class StartRequest:
         cgroup: Group | None = None,
         preserve: int = 0,
         hook_state: dict[str, Any] | None = None,
+        new_keyring: bool = True,
     ) -> None:
         document.validate(spec)
         kinds = document.namespaces(spec)
@@ -94,6 +97,7 @@ class StartRequest:
         self.cgroup = cgroup
         self.preserve = preserve
         self.hook_state = hook_state or {}
+        self.new_keyring = new_keyring
         self.new_namespaces = [kind for kind, path in kinds.items() if not path]
         self.paths = {kind: path for kind, path in kinds.items() if path}
         self.root_path = _root_path(spec, rootfs, bundle)
@@ -102,10 +106,11 @@ class StartRequest:
 
     @property
     def clone_flags(self) -> int:
-        """Namespaces made by clone3; the cgroup namespace is unshared once the cgroup is joined."""
+        """Namespaces made by clone3; the cgroup namespace is unshared once the cgroup is joined, and a time namespace
+        once its offsets are written."""
         flags = 0
         for kind in self.new_namespaces:
-            if kind != "cgroup":
+            if kind not in ("cgroup", "time"):
                 flags |= NAMESPACE_FLAGS[kind]
         return flags
 
@@ -125,16 +130,19 @@ class ExecRequest:
     """Another process in a running container.
 
     ``pid`` and ``pidfd`` of the container's first process · ``process`` OCI process object · ``cgroup`` its group ·
-    ``seccomp`` compiled filter, b"" for none.
+    ``seccomp`` compiled filter, b"" for none, ``seccomp_flags`` those of seccomp(2) · ``personality`` the container's
+    execution domain · ``new_keyring`` a session keyring of its own.
     """
 
     __slots__ = (
-        "cgroup", "pid", "pidfd", "preserve", "process", "seccomp", "seccomp_flags", "stderr", "stdin", "stdout",
+        "cgroup", "new_keyring", "personality", "pid", "pidfd", "preserve", "process", "seccomp", "seccomp_flags",
+        "stderr", "stdin", "stdout",
     )  # fmt: skip
 
     def __init__(self, *, pid: int, pidfd: int, process: dict[str, Any], stdin: int = 0, stdout: int = 1,
                  stderr: int = 2, cgroup: Group | None = None, seccomp: bytes = b"",
-                 preserve: int = 0) -> None:  # fmt: skip
+                 seccomp_flags: int = 0, preserve: int = 0, personality: str = "",
+                 new_keyring: bool = True) -> None:  # fmt: skip
         document.validate_process(process)
         self.pid = pid
         self.pidfd = pidfd
@@ -144,5 +152,7 @@ class ExecRequest:
         self.stderr = stderr
         self.cgroup = cgroup
         self.seccomp = seccomp
-        self.seccomp_flags = 0
+        self.seccomp_flags = seccomp_flags
         self.preserve = preserve
+        self.personality = personality
+        self.new_keyring = new_keyring

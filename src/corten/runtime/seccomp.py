@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 
-from corten.linux.seccomp import compile_profile, library_version
+from corten.errors import InvalidArgument
+from corten.linux.seccomp import UnsupportedProfileError, compile_profile, library_version
 from corten.linux.syscall import MACHINE
+from corten.oci import schema
 from corten.oci.runtime import encode
 
 TYPE_CHECKING = False
@@ -125,8 +127,9 @@ def cached(profile: dict[str, Any], directory: str) -> bytes:
     """The compiled program of ``profile``, from ``directory`` (files ``<sha256>.bpf``) when it was compiled before.
 
     The key also holds what else decides the program: this machine and the libseccomp in use. A file that is no
-    program is compiled again.
+    program is compiled again. Raises InvalidArgument for a profile that cannot be compiled.
     """
+    schema.check(profile, schema.SECCOMP, "linux.seccomp")
     from hashlib import sha256  # costs 4 ms: not for a process that only installs
 
     key = sha256(f"{MACHINE} {library_version()} {encode(profile)}".encode()).hexdigest()
@@ -138,7 +141,10 @@ def cached(profile: dict[str, Any], directory: str) -> bytes:
             return program
     except FileNotFoundError:
         pass
-    program = compile_profile(profile)
+    try:
+        program = compile_profile(profile)
+    except UnsupportedProfileError as error:
+        raise InvalidArgument(f"linux.seccomp: {error}") from None
     os.makedirs(directory, mode=0o700, exist_ok=True)
     temporary = f"{path}.{os.getpid()}.new"
     with open(temporary, "wb") as file:

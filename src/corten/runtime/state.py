@@ -10,21 +10,41 @@ never name another process.
 from __future__ import annotations
 
 import os
+import select
 import time
 
 from corten.cgroup.group import Group
 from corten.cgroup.hierarchy import Hierarchy
-from corten.errors import Conflict, InvalidArgument, NotFound
+from corten.errors import Conflict, CorruptData, InvalidArgument, NotFound, RuntimeFailure
+from corten.linux import process as linux_process
 from corten.linux import procfs
 from corten.oci.runtime import decode, encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, Final
 
 _NAMESPACE_FILES: Final = {"NEWNS": "mnt", "NEWPID": "pid", "NEWNET": "net", "NEWIPC": "ipc", "NEWUTS": "uts",
-                           "NEWCGROUP": "cgroup"}  # fmt: skip
+                           "NEWCGROUP": "cgroup", "NEWTIME": "time"}  # fmt: skip
+_PATIENCE: Final = 10_000  # milliseconds: a process of many gigabytes takes long to die
 _PUNCTUATION: Final = "_+-."
+
+
+class Host:
+    """What every command works on: ``root``, the directory of all containers' states, the ``hierarchy`` of cgroups, and
+    whom to tell: ``warn`` and ``debug`` take one sentence each.
+    """
+
+    __slots__ = ("debug", "hierarchy", "root", "warn")
+
+    def __init__(
+        self, root: str, hierarchy: Hierarchy, *, warn: Callable[[str], None], debug: Callable[[str], None]
+    ) -> None:
+        self.root = root
+        self.hierarchy = hierarchy
+        self.warn = warn
+        self.debug = debug
 
 
 class Container:
@@ -66,6 +86,20 @@ class Container:
             )
         except OSError:
             return False
+
+    def await_end(self) -> None:
+        """Until the first process, which was killed, is gone."""
+        try:
+            pidfd = linux_process.pidfd_open(self.pid)
+        except OSError:  # gone, and reaped
+            return
+        try:
+            poll = select.poll()
+            poll.register(pidfd, select.POLLIN)
+            if self.alive() and not poll.poll(_PATIENCE):
+                raise RuntimeFailure("container init still running")
+        finally:
+            os.close(pidfd)
 
     def status(self, hierarchy: Hierarchy) -> str:
         """OCI status, and runc's ``paused``."""
@@ -163,6 +197,8 @@ def load(root: str, identifier: str) -> Container:
             document = decode(file.read())
     except (FileNotFoundError, NotADirectoryError):
         raise NotFound("container does not exist") from None
+    except ValueError as error:
+        raise CorruptData(f"{root}/{identifier}/state.json: {error}") from None
     return Container(root, identifier, document)
 
 

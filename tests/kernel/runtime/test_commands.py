@@ -166,24 +166,6 @@ def test_run_on_our_own_terminal(bundle: Bundle) -> None:
     assert b"QUIET" in output
 
 
-def test_hooks_run_in_order_and_a_failing_one_stops_the_start(bundle: Bundle, tmp_path: Path) -> None:
-    record = tmp_path / "record"
-    script = tmp_path / "hook"
-    script.write_text(f'#!/bin/sh\nread -r state; echo "$1" >> {record}; printf "%s" "$state" > {tmp_path}/state-$1\n')
-    script.chmod(0o755)
-    kinds = ["prestart", "createRuntime", "createContainer", "poststart", "poststop"]
-    bundle.spec["hooks"] = {kind: [{"path": str(script), "args": ["hook", kind]}] for kind in kinds}
-    assert bundle.run("true").returncode == 0
-    assert record.read_text().split() == kinds
-    state = json.loads((tmp_path / "state-createRuntime").read_text())
-    assert state["status"] == "creating"
-    assert state["pid"] > 0
-    bundle.spec["hooks"] = {"createRuntime": [{"path": "/bin/false"}]}
-    output = bundle.shell("echo ran")
-    assert output.returncode != 0
-    assert output.stdout == ""
-
-
 def test_namespaces_by_path(bundle: Bundle) -> None:
     first = bundle.start()
     pid = bundle.state(first)["pid"]

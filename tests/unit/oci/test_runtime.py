@@ -35,12 +35,14 @@ def test_refusals() -> None:
     spec = template()
     runtime.validate(spec)
     with pytest.raises(NotSupported, match="user namespaces"):
-        runtime.validate({**spec, "linux": {**spec["linux"], "uidMappings": [{"size": 1}]}})
+        runtime.validate(
+            {**spec, "linux": {**spec["linux"], "uidMappings": [{"containerID": 0, "hostID": 1, "size": 1}]}}
+        )
     with pytest.raises(NotSupported, match="mount namespace"):
         runtime.validate({**spec, "linux": {"namespaces": []}})
     with pytest.raises(InvalidArgument, match="duplicated ns pid"):
         runtime.namespaces({"linux": {"namespaces": [{"type": "pid"}, {"type": "pid"}]}})
     with pytest.raises(InvalidArgument, match="absolute path"):
         runtime.validate_process({"args": ["x"], "cwd": "relative"})
-    with pytest.raises(InvalidArgument, match="null bytes"):
+    with pytest.raises(InvalidArgument, match=r"process.args\[0\] must not contain null bytes"):
         runtime.validate_process({"args": ["x\0y"], "cwd": "/"})
