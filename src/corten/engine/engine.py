@@ -29,6 +29,8 @@ from corten.engine.config import EngineConfig
 from corten.engine.containers.create import Creator
 from corten.engine.containers.exits import ExitHandler
 from corten.engine.containers.facts import HostFacts
+from corten.engine.containers.joins import Joins
+from corten.engine.containers.links import Links
 from corten.engine.containers.listing import Listing
 from corten.engine.containers.notices import Notices
 from corten.engine.containers.prune import Pruner
@@ -161,23 +163,25 @@ class Engine:
         config, roster = self.config, self._roster
         notices = Notices(self.events)
         self._shim = shim = Shim(config.exec_root)
-        facts = HostFacts(config, roster)
+        joins, links = Joins(config, roster), Links(config, roster)
+        facts = HostFacts(config, joins, links)
         profiles = Profiles(config)
         self._closing.callback(profiles.close)
         self.volumes = VolumeService(self._volume_store, self._snapshotter, roster, notices)
-        self.execs = ExecService(roster, shim, notices)
+        self.execs = ExecService(roster, shim, links, notices)
         stopper = Stopper(roster, shim, notices)
         self._remover = remover = Remover(
             config, roster, stopper, self._snapshotter, self.volumes, self.images, notices, self.execs.forget
         )
         starter = Starter(
-            config, roster, shim, self.networks, self.volumes, self._snapshotter, profiles, facts, notices
+            config, roster, shim, self.networks, self.volumes, self._snapshotter, profiles, facts, links, notices
         )
         self._restarts = Restarter(roster, starter)
         self._exits = ExitHandler(
             roster,
             shim,
             self.networks,
+            joins.memory,
             notices,
             remove=remover.auto_remove,
             restart_later=self._restarts.later,
@@ -190,14 +194,24 @@ class Engine:
             shim,
             self.networks,
             facts,
+            links,
             notices,
             creator=Creator(
-                config, host_limits(), roster, self.images, self.networks, self.volumes, self._snapshotter, notices
+                config,
+                host_limits(),
+                roster,
+                self.images,
+                self.networks,
+                self.volumes,
+                self._snapshotter,
+                joins,
+                links,
+                notices,
             ),
             starter=starter,
             stopper=stopper,
             remover=remover,
-            listing=Listing(config, roster, self.images, self.networks, self.execs, self._snapshotter, facts),
+            listing=Listing(config, roster, self.images, self.networks, self.execs, self._snapshotter, facts, links),
             pruner=Pruner(roster, remover, self._snapshotter, notices),
         )
         self.system = SystemService(config, self._engine_id, roster, self.images, self.networks, self.events)

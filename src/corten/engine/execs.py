@@ -8,11 +8,13 @@ import os
 import secrets
 import time
 from collections import deque
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Final
 
 from corten.api.types.exec import ExecCreate, ExecInspect, ExecProcessConfig
 from corten.engine.containers.framing import frame
+from corten.engine.containers.links import Links
 from corten.engine.containers.notices import Notices
 from corten.engine.lifecycle import Status
 from corten.engine.record import UNKNOWN_EXIT, ContainerRecord
@@ -65,9 +67,10 @@ class Exec:
 class ExecService:
     """Creates, starts and reports on exec instances."""
 
-    def __init__(self, roster: Roster, shim: Shim, notices: Notices) -> None:
+    def __init__(self, roster: Roster, shim: Shim, links: Links, notices: Notices) -> None:
         self._roster = roster
         self._shim = shim
+        self._links = links
         self._notices = notices
         self._execs: dict[str, Exec] = {}
         self._ended: deque[tuple[float, str]] = deque()
@@ -86,6 +89,7 @@ class ExecService:
         for entry in body.Env or ():
             if entry.startswith("=") or not entry:
                 raise InvalidArgument(f"invalid environment variable: {entry}")
+        self._links.environment(record)  # tells now what a start could only tell on the stream
         self._expire()
         exec_id = secrets.token_hex(32)
         self._execs[exec_id] = Exec(exec_id, record.id, body)
@@ -175,7 +179,7 @@ class ExecService:
         message: dict[str, Any] = {
             "id": record.id,
             "exec_id": found.id,
-            "process": exec_process(record, body, options.console_size),
+            "process": exec_process(record, body, self._links.environment(record), options.console_size),
             "terminal": terminal,
             "open_stdin": body.AttachStdin and not options.detach,
             "detach": options.detach,
@@ -282,14 +286,16 @@ class ExecService:
             return
 
 
-def exec_process(record: ContainerRecord, body: ExecCreate, console: tuple[int, int] | None) -> dict[str, Any]:
-    """OCI ``process`` of an exec: the container's environment and limits, the exec's own user, directory and
-    privileges; pure.
+def exec_process(
+    record: ContainerRecord, body: ExecCreate, linked: Sequence[str], console: tuple[int, int] | None
+) -> dict[str, Any]:
+    """OCI ``process`` of an exec: the container's environment (``linked`` is that of --link) and limits, the exec's
+    own user, directory and privileges; pure.
     """
     host, config = record.host, record.config
     caps = capabilities.effective(host.CapAdd or (), host.CapDrop or (), privileged=host.Privileged or body.Privileged)
     terminal = ["TERM=xterm"] if body.Tty else []
-    base = [f"PATH={defaults.PATH}", f"HOSTNAME={config.Hostname}", *terminal]
+    base = [f"PATH={defaults.PATH}", f"HOSTNAME={config.Hostname}", *terminal, *linked]
     document: dict[str, Any] = {
         "terminal": body.Tty,
         "user": user(body.User or config.User, () if body.User else host.GroupAdd or ()),

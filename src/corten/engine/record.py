@@ -95,6 +95,14 @@ class State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return msgspec.structs.replace(self, status=advance(self.status, Event.EXIT))
 
 
+class Link(msgspec.Struct, frozen=True, array_like=True):
+    """``--link``: another container known as ``alias``; ``name`` is what it was called then, shown once it is gone."""
+
+    alias: str
+    container_id: str
+    name: str
+
+
 class ContainerRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a container is. ``path`` and ``args`` are entrypoint and command merged; ``chain_id`` names its image's
     unpacked root.
@@ -116,6 +124,7 @@ class ContainerRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     platform: str = "linux"
     mounts: tuple[MountPoint, ...] = ()
     network: EndpointRecord | None = None
+    links: tuple[Link, ...] = ()
     state: State = State()
     restart_count: int = 0
 

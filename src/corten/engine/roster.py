@@ -58,7 +58,8 @@ class Roster:
         return name in self._names
 
     def find(self, reference: str) -> Container:
-        """By full id, then name (with or without a leading slash), then unique id prefix: Docker's order.
+        """By full id, then name (with or without a leading slash; ``PARENT/ALIAS`` of a link too), then unique id
+        prefix: Docker's order.
 
         Raises:
             InvalidArgument: an empty reference, or a prefix of several ids.
@@ -68,11 +69,19 @@ class Roster:
             raise InvalidArgument("No container name or ID supplied")
         container = self._containers.get(reference)
         if container is None:
-            named = self._names.get(reference.removeprefix("/"))
+            name = reference.removeprefix("/")
+            named = self._names.get(name) or self._linked(name)
             container = self._containers.get(named or self._by_prefix(reference))
         if container is None:
             raise NoSuchContainer(reference)
         return container
+
+    def _linked(self, name: str) -> str:
+        """The container that ``PARENT/ALIAS`` names."""
+        parent_name, _, alias = name.partition("/")
+        parent = self._containers.get(self._names.get(parent_name, ""))
+        links = parent.record.links if parent is not None and alias else ()
+        return next((link.container_id for link in links if link.alias == alias), "")
 
     def _by_prefix(self, prefix: str) -> str:
         place = bisect.bisect_left(self._sorted, prefix)

@@ -15,7 +15,8 @@
       |-- {seq, "ack", id} ----------------------------->|  attached clients get their end of file; id forgotten
 
 A frame is a length (4 bytes, big-endian) and that many bytes of JSON (an object). Descriptors travel as SCM_RIGHTS on
-the frame's first byte and their number is its member ``fds``; ``roles`` names them in order. A request has ``seq`` and
+the frame's first byte and their number is its member ``fds``; ``roles`` names them in order. A namespace of a spec
+whose path is ``fd:ROLE`` is the descriptor of that role. A request has ``seq`` and
 ``request``; its answer has the same ``seq`` and ``ok`` (object) or ``error`` (``{"kind", "text"}``, a class of
 :mod:`corten.errors`). Answers may come in another order than requests. What has no ``seq`` is an event or a handover.
 

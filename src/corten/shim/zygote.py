@@ -200,6 +200,7 @@ def start(supervisor: Supervisor, message: dict[str, Any], fds: dict[str, list[i
     terminal, stdin = bool(message.get("terminal")), bool(message.get("open_stdin"))
     spec["process"]["terminal"] = terminal
     _limit_files(supervisor, spec["process"])
+    _name_namespaces(spec, fds)
     if spec.get("hooks"):
         raise errors.NotSupported("hooks are not supported for containers of the engine")
     group = message["cgroup"]
@@ -304,6 +305,14 @@ def _read(fds: dict[str, list[int]]) -> bytes:
     for descriptor in fds.get("seccomp", ()):
         return os.pread(descriptor, os.fstat(descriptor).st_size, 0)
     return b""
+
+
+def _name_namespaces(spec: dict[str, Any], fds: dict[str, list[int]]) -> None:
+    """Namespaces given as descriptors get paths the runtime can open."""
+    for entry in (spec.get("linux") or {}).get("namespaces") or ():
+        path = entry.get("path") or ""
+        if path.startswith("fd:"):
+            entry["path"] = f"/proc/self/fd/{fds[path[3:]][0]}"
 
 
 def _has_private_pids(spec: dict[str, Any]) -> bool:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +12,7 @@ from corten.api.types.network import EndpointSettings, NetworkingConfig
 from corten.engine import policies
 from corten.engine.containers.restart import dependencies
 from corten.engine.lifecycle import Status
-from corten.engine.record import ContainerRecord, State
+from corten.engine.record import ContainerRecord, Link, State
 from corten.errors import Conflict, InvalidArgument
 
 SECOND = 10**9
@@ -138,9 +139,8 @@ def test_a_policy_is_changed() -> None:
 
 
 def test_dependencies() -> None:
-    joined = record(
-        host={"NetworkMode": "container:net", "PidMode": "container:pid", "IpcMode": "host", "Links": ["db:alias"]}
-    )
+    joined = record(host={"NetworkMode": "container:net", "PidMode": "container:pid", "IpcMode": "host"})
+    joined = msgspec.structs.replace(joined, links=(Link("alias", "db", "database"),))
     endpoints = {"front": EndpointSettings(Links=["cache:c"])}
     assert dependencies(joined) == ["net", "pid", "db"]
     linked = ContainerRecord(

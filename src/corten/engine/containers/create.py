@@ -21,7 +21,9 @@ import msgspec
 from corten.api.types.container import ContainerConfig, ContainerCreate, ContainerCreateResponse, HostConfig
 from corten.api.types.network import NetworkingConfig
 from corten.engine.config import EngineConfig
-from corten.engine.containers.facts import JOIN, network_request
+from corten.engine.containers.facts import network_request
+from corten.engine.containers.joins import JOIN, Joins
+from corten.engine.containers.links import Links
 from corten.engine.containers.notices import Notices
 from corten.engine.images.service import Image, ImageService
 from corten.engine.mounts import MountPoint, merge_mounts, parse_bind, parse_mount, parse_volumes_from
@@ -52,6 +54,8 @@ class Creator:
         networks: NetworkService,
         volumes: VolumeService,
         snapshotter: Snapshotter,
+        joins: Joins,
+        links: Links,
         notices: Notices,
     ) -> None:
         self._config = config
@@ -61,6 +65,8 @@ class Creator:
         self._networks = networks
         self._volumes = volumes
         self._snapshotter = snapshotter
+        self._joins = joins
+        self._links = links
         self._notices = notices
 
     async def create(self, body: ContainerCreate, *, name: str, platform: str) -> ContainerCreateResponse:
@@ -81,7 +87,7 @@ class Creator:
             command = merge.command_line(config)
             checks.check(config, host)
             warnings += _image_warnings(client, image)
-            host = self._with_ids(host)
+            host = self._joins.with_ids(host)
             config, host = complete(config, host, self._hostname(host, container_id), self._config)  # (4)
             record = ContainerRecord(
                 id=container_id,
@@ -97,6 +103,7 @@ class Creator:
                 platform="linux",
             )
             self._networks.validate(network_request(record))
+            record = msgspec.structs.replace(record, links=self._links.register(record))
             record, rootfs = await self._make(record, image, undo)  # (5) (6)
             container = await self._roster.add(record)  # (7)
             container.rootfs = rootfs
@@ -123,15 +130,6 @@ class Creator:
         if host.NetworkMode.startswith(JOIN):
             return self._roster.find(host.NetworkMode.removeprefix(JOIN)).record.config.Hostname
         return short(container_id)
-
-    def _with_ids(self, host: HostConfig) -> HostConfig:
-        """``container:NAME`` becomes ``container:ID``, so that a rename does not break it."""
-        changes = {}
-        for field in ("NetworkMode", "PidMode"):
-            mode = getattr(host, field)
-            if mode.startswith(JOIN):
-                changes[field] = JOIN + self._roster.find(mode.removeprefix(JOIN)).id
-        return msgspec.structs.replace(host, **changes) if changes else host
 
     async def _make(
         self, record: ContainerRecord, image: Image, undo: AsyncExitStack

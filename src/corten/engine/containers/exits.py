@@ -1,7 +1,7 @@
 """What follows a first process's end, in order.
 
  (1) wait until nobody else holds the container     (5) event ``die`` (after ``oom``)
- (2) commit the exit, with what the restart policy  (6) give back the network
+ (2) commit the exit, with what the restart policy  (6) give back network, /dev/shm
      makes of it                                    (7) wake those who wait for the exit
  (3) tell the shim it is known: it forgets the      (8) the policy's pause begins, or
      container and ends attached clients                AutoRemove: remove it
@@ -21,6 +21,7 @@ import msgspec
 
 from corten.engine import policies
 from corten.engine.containers.notices import Notices
+from corten.engine.containers.shm import SharedMemory
 from corten.engine.lifecycle import ALIVE, Status
 from corten.engine.networks.service import NetworkService
 from corten.engine.record import UNKNOWN_EXIT
@@ -69,6 +70,7 @@ class ExitHandler:
         roster: Roster,
         shim: Shim,
         networks: NetworkService,
+        memory: SharedMemory,
         notices: Notices,
         *,
         remove: Remover,
@@ -77,6 +79,7 @@ class ExitHandler:
         self._roster = roster
         self._shim = shim
         self._networks = networks
+        self._memory = memory
         self._notices = notices
         self._remove = remove
         self._restart_later = restart_later
@@ -121,7 +124,8 @@ class ExitHandler:
             await self._auto_remove(container)
 
     async def detach_idle(self) -> None:
-        """At the engine's start: take back networks of containers whose start was cut short before the program."""
+        """At the engine's start: take back what containers have whose start was cut short before the program."""
+        self._memory.sweep({container.id for container in self._roster if container.record.state.alive})
         for container in self._roster:
             record = container.record
             if record.network is not None and not record.state.alive:
@@ -129,6 +133,7 @@ class ExitHandler:
                 await self._roster.update(container, msgspec.structs.replace(record, network=None))
 
     async def _release(self, container_id: str) -> None:
+        self._memory.close(container_id)
         try:
             await self._networks.release(container_id)
         except CortenError as exc:

@@ -3,42 +3,51 @@
 Reads the engine's configuration and the roster; the document itself is composed by :mod:`corten.engine.spec.document`.
 """
 
+from contextlib import ExitStack
 from typing import Any
+
+import msgspec
 
 from corten.engine import devices
 from corten.engine.config import EngineConfig
+from corten.engine.containers.joins import JOIN, Joins
+from corten.engine.containers.links import Links
 from corten.engine.networks.record import EndpointRecord
 from corten.engine.networks.request import ContainerNetworkRequest
 from corten.engine.record import ContainerRecord
-from corten.engine.roster import Roster
 from corten.engine.spec.document import Facts
-from corten.errors import Conflict
 from corten.logs import driver
-
-JOIN = "container:"
 
 
 class HostFacts:
     """Answers for one container at a time."""
 
-    def __init__(self, config: EngineConfig, roster: Roster) -> None:
+    def __init__(self, config: EngineConfig, joins: Joins, links: Links) -> None:
         self._config = config
-        self._roster = roster
+        self._joins = joins
+        self._links = links
 
     def network_request(self, record: ContainerRecord) -> ContainerNetworkRequest:
-        """The container's wishes, with a joined container's pid.
+        """The container's wishes, with a joined container's pid and the addresses of linked ones.
 
         Raises:
             Conflict: the container whose network it shares does not run.
+            CortenError: a linked container does not run.
         """
         target = 0
         mode = record.host.NetworkMode
         if mode.startswith(JOIN):
-            target = self._running_pid(mode.removeprefix(JOIN), "network namespace")
-        return network_request(record, target)
+            target = self._joins.running_pid(mode.removeprefix(JOIN), "network namespace")
+        return msgspec.structs.replace(network_request(record, target), links=self._links.hosts(record))
 
-    def of(self, record: ContainerRecord, endpoint: EndpointRecord) -> Facts:
-        """Everything :func:`corten.engine.spec.document.build` needs to know."""
+    def namespaces(self, record: ContainerRecord, undo: ExitStack) -> dict[str, int]:
+        """Descriptors of other containers' namespaces by kind; see :meth:`Joins.namespaces`."""
+        return self._joins.namespaces(record, undo)
+
+    def of(self, record: ContainerRecord, endpoint: EndpointRecord, undo: ExitStack) -> Facts:
+        """Everything :func:`corten.engine.spec.document.build` needs to know; ``undo`` takes back what was made for
+        it.
+        """
         host = record.host
         nodes, rules = devices.select(host.Devices or (), host.DeviceCgroupRules or (), privileged=host.Privileged)
         return Facts(
@@ -48,7 +57,8 @@ class HostFacts:
             devices=nodes,
             device_rules=rules,
             network=_network_kind(endpoint.mode),
-            pid_path=self._pid_path(host.PidMode),
+            shm_path=self._joins.shared_memory(record, undo),
+            linked_environment=self._links.environment(record),
         )
 
     def cgroup_path(self, record: ContainerRecord) -> str:
@@ -84,17 +94,6 @@ class HostFacts:
             owner = endpoint.mode.removeprefix(JOIN)
         directory = self._config.container_directory(owner)
         return {f"/etc/{name}": f"{directory}/{name}" for name in ("resolv.conf", "hostname", "hosts")}
-
-    def _pid_path(self, mode: str) -> str:
-        if not mode.startswith(JOIN):
-            return ""
-        return f"/proc/{self._running_pid(mode.removeprefix(JOIN), 'PID namespace')}/ns/pid"
-
-    def _running_pid(self, reference: str, what: str) -> int:
-        other = self._roster.find(reference)
-        if not other.record.state.alive:
-            raise Conflict(f"cannot join {what} of a non running container: {reference}")
-        return other.record.state.pid
 
 
 def _network_kind(mode: str) -> str:

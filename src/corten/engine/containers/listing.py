@@ -8,6 +8,7 @@ from corten.api.types.container import ContainerInspect, ContainerSummary
 from corten.engine.config import EngineConfig
 from corten.engine.containers import render, selection
 from corten.engine.containers.facts import HostFacts
+from corten.engine.containers.links import Links
 from corten.engine.containers.render import Paths, Sizes
 from corten.engine.containers.selection import Resolved
 from corten.engine.execs import ExecService
@@ -31,6 +32,7 @@ class Listing:
         execs: ExecService,
         snapshotter: Snapshotter,
         facts: HostFacts,
+        links: Links,
     ) -> None:
         self._config = config
         self._roster = roster
@@ -39,6 +41,7 @@ class Listing:
         self._execs = execs
         self._snapshotter = snapshotter
         self._facts = facts
+        self._links = links
 
     async def list(self, *, every: bool, limit: int, size: bool, filters: Filters) -> list[ContainerSummary]:
         """Newest first; only those that run unless ``every``, ``limit``, ``before``, ``since`` or a status says
@@ -56,8 +59,15 @@ class Listing:
         if limit > 0:
             del chosen[limit:]
         now = time.time_ns()
+        aliases = self._links.aliases()
         return [
-            render.summary(record, self._image_name(record), await self._sizes(record, wanted=size), now)
+            render.summary(
+                record,
+                self._image_name(record),
+                aliases.get(record.id, []),
+                await self._sizes(record, wanted=size),
+                now,
+            )
             for record in chosen
         ]
 
@@ -71,7 +81,9 @@ class Listing:
             mounted = await asyncio.to_thread(self._snapshotter.prepare, record.id, record.chain)
         graph = render.graph(mounted)
         paths = Paths(directory=directory, log=self._facts.log_path(record), graph=graph)
-        return render.inspect(record, paths, self._execs.of(record.id), await self._sizes(record, wanted=size))
+        found = render.inspect(record, paths, self._execs.of(record.id), await self._sizes(record, wanted=size))
+        found.HostConfig.Links = self._links.shown(record)
+        return found
 
     def _image_name(self, record: ContainerRecord) -> str:
         """The name it was created from while that still means the same image, else the image's id."""

@@ -153,12 +153,16 @@ def _mount(point: points.MountPoint) -> MountPoint:
     return shown
 
 
-def summary(record: ContainerRecord, image: str, sizes: Sizes | None, now_ns: int) -> ContainerSummary:
-    """One row of ``GET /containers/json``; ``image`` is the name the container was created from, or its id."""
+def summary(
+    record: ContainerRecord, image: str, aliases: Sequence[str], sizes: Sizes | None, now_ns: int
+) -> ContainerSummary:
+    """One row of ``GET /containers/json``; ``image`` is the name the container was created from, or its id,
+    ``aliases`` what links to it call it.
+    """
     request = network_request(record)
     return ContainerSummary(
         Id=record.id,
-        Names=[f"/{record.name}"],
+        Names=[f"/{record.name}", *aliases],
         Image=image,
         ImageID=record.image_id,
         Command=command(record),

@@ -20,7 +20,7 @@ from typing import Any, Final
 import msgspec
 
 from corten.engine import policies
-from corten.engine.containers.facts import JOIN
+from corten.engine.containers.joins import JOIN
 from corten.engine.containers.start import Starter
 from corten.engine.lifecycle import Status
 from corten.engine.record import ContainerRecord
@@ -155,7 +155,8 @@ def dependencies(record: ContainerRecord) -> list[str]:
     found = [
         mode.removeprefix(JOIN) for mode in (host.NetworkMode, host.PidMode, host.IpcMode) if mode.startswith(JOIN)
     ]
-    links = list(host.Links or ())
+    found += [link.container_id for link in record.links]
+    links: list[str] = []
     for endpoint in (record.networking.EndpointsConfig or {}).values():
         links += endpoint.Links or ()
     return found + [link.partition(":")[0] for link in links]

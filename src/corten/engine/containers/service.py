@@ -21,6 +21,7 @@ from corten.engine.containers import logs as container_logs
 from corten.engine.containers.attach import Attacher
 from corten.engine.containers.create import Creator
 from corten.engine.containers.facts import HostFacts
+from corten.engine.containers.links import Links
 from corten.engine.containers.listing import Listing
 from corten.engine.containers.notices import Notices
 from corten.engine.containers.prune import Pruner
@@ -36,7 +37,7 @@ from corten.engine.roster import Roster
 from corten.engine.shims import Shim
 from corten.engine.streams import AttachOptions, ClientStream, LogsOptions, parse_detach_keys
 from corten.engine.tasks import Container, Exit
-from corten.errors import Conflict, CortenError, NotFound, NotModified, NotSupported
+from corten.errors import Conflict, CortenError, NotFound, NotModified
 
 
 class ContainerService:
@@ -48,6 +49,7 @@ class ContainerService:
         shim: Shim,
         networks: NetworkService,
         facts: HostFacts,
+        links: Links,
         notices: Notices,
         *,
         creator: Creator,
@@ -61,6 +63,7 @@ class ContainerService:
         self._shim = shim
         self._networks = networks
         self._facts = facts
+        self._links = links
         self._notices = notices
         self._creator = creator
         self._starter = starter
@@ -91,17 +94,16 @@ class ContainerService:
         A container with AutoRemove whose start failed is removed before the failure is told.
         """
         parse_detach_keys(detach_keys)
-        container = self._roster.find(ref)
-        try:
-            async with self._roster.exclusive(ref) as container:
-                refuse_start(container)
+        async with self._roster.exclusive(ref) as container:
+            refuse_start(container)
+            try:
                 await self._starter.start(container)
-        except (NotModified, Conflict, NotFound):
-            raise
-        except CortenError:
-            if container.record.host.AutoRemove:
-                await self._remover.auto_remove(container)
-            raise
+                return
+            except CortenError as exc:
+                failure = exc
+        if container.record.host.AutoRemove:
+            await self._remover.auto_remove(container)
+        raise failure
 
     async def stop(self, ref: str, *, signal: str = "", timeout: int | None = None) -> None:
         """``POST /containers/{id}/stop``; NotModified when it does not run."""
@@ -144,7 +146,8 @@ class ContainerService:
     async def remove(self, ref: str, *, force: bool = False, volumes: bool = False, link: bool = False) -> None:
         """``DELETE /containers/{id}``."""
         if link:
-            raise NotSupported("--link is not supported yet")
+            await self._links.remove(ref)
+            return
         await self._remover.remove(ref, force=force, volumes=volumes)
 
     async def wait(self, ref: str, *, condition: str = "") -> "asyncio.Future[Exit]":

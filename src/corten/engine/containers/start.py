@@ -14,13 +14,14 @@ restart policy asked for and that fails leaves the container exited.
 
 import asyncio
 import os
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from typing import Any, Final
 
 import msgspec
 
 from corten.engine.config import EngineConfig
 from corten.engine.containers.facts import HostFacts
+from corten.engine.containers.links import Links
 from corten.engine.containers.notices import Notices
 from corten.engine.lifecycle import Event, advance
 from corten.engine.networks.service import NetworkService, Sandbox
@@ -51,6 +52,7 @@ class Starter:
         snapshotter: Snapshotter,
         profiles: Profiles,
         facts: HostFacts,
+        links: Links,
         notices: Notices,
     ) -> None:
         self._config = config
@@ -61,6 +63,7 @@ class Starter:
         self._snapshotter = snapshotter
         self._profiles = profiles
         self._facts = facts
+        self._links = links
         self._notices = notices
 
     async def start(self, container: Container, *, fresh: bool = True) -> None:
@@ -78,28 +81,30 @@ class Starter:
 
     async def _start(self, container: Container, *, fresh: bool) -> None:
         record = container.record.fresh() if fresh else container.record
-        async with AsyncExitStack() as undo:
-            wish = asyncio.ensure_future(self._networks.attach(self._facts.network_request(record)))  # (2)
-            undo.push_async_callback(self._give_back, record.id, wish)
-            await self._volumes.prepare_sources(record.mounts)  # (3)
-            profile = await self._profiles.descriptor(record.host)  # (4)
-            sandbox = await wish
-            undo.callback(sandbox.close)
-            self._write_files(record, sandbox)  # (5)
-            record = msgspec.structs.replace(record, network=sandbox.record)
-            await self._roster.update(container, record)  # (6)
-            message = await self._message(container, sandbox)
-            pending = [attachment for attachment in container.take_pending() if not attachment.hung_up()]
-            for attachment in pending:
-                undo.callback(attachment.close)
-            fds, roles = _descriptors(sandbox.netns_fd, profile)
-            message["roles"] = [*roles, *("attach" for _ in pending)]
-            message["attach"] = [attachment.options for attachment in pending]
-            answer, copies = await self._shim.request("start", message, [*fds, *(item.fd for item in pending)])  # (7)
-            await self._started(container, sandbox, answer, copies)
-            undo.pop_all()
-            for close in (sandbox.close, *(attachment.close for attachment in pending)):
-                close()
+        with ExitStack() as held:  # descriptors, ours until the shim has copies
+            async with AsyncExitStack() as undo:
+                made = undo.enter_context(ExitStack())
+                wish = asyncio.ensure_future(self._networks.attach(self._facts.network_request(record)))  # (2)
+                undo.push_async_callback(self._give_back, record.id, wish)
+                await self._volumes.prepare_sources(record.mounts)  # (3)
+                profile = await self._profiles.descriptor(record.host)  # (4)
+                sandbox = await wish
+                held.callback(sandbox.close)
+                self._write_files(record, sandbox)  # (5)
+                record = msgspec.structs.replace(record, network=sandbox.record)
+                await self._roster.update(container, record)  # (6)
+                joined = self._facts.namespaces(record, held)
+                message = await self._message(container, sandbox, made)
+                pending = [attachment for attachment in container.take_pending() if not attachment.hung_up()]
+                for attachment in pending:
+                    held.callback(attachment.close)
+                fds, roles = _descriptors({"netns": sandbox.netns_fd, "seccomp": profile, **joined})
+                message["roles"] = [*roles, *("attach" for _ in pending)]
+                message["attach"] = [attachment.options for attachment in pending]
+                answer, copies = await self._shim.request("start", message, [*fds, *(one.fd for one in pending)])  # (7)
+                await self._started(container, sandbox, answer, copies)
+                undo.pop_all()
+        self._links.moved(container.record)
         self._notices.mounts(container.record, "mount")
         self._notices.container(container.record, "start")  # (10)
 
@@ -136,14 +141,14 @@ class Starter:
             with open(f"{directory}/{name}", "w", encoding="utf-8") as file:
                 file.write(text)
 
-    async def _message(self, container: Container, sandbox: Sandbox) -> dict[str, Any]:
+    async def _message(self, container: Container, sandbox: Sandbox, made: ExitStack) -> dict[str, Any]:
         record = container.record
         host = record.host
         if container.rootfs is None:
             # The record is durable, its tree is not: after a power cut it may have to be made again.
             container.rootfs = await asyncio.to_thread(self._snapshotter.prepare, record.id, record.chain)
         identity = document.Identity(args=record.command, config=record.config, host=host, mounts=record.mounts)
-        spec = document.build(identity, self._facts.of(record, sandbox.record), self._config)
+        spec = document.build(identity, self._facts.of(record, sandbox.record, made), self._config)
         return {
             "id": record.id,
             "spec": spec,
@@ -157,6 +162,6 @@ class Starter:
         }
 
 
-def _descriptors(netns: int | None, profile: int | None) -> tuple[list[int], list[str]]:
-    named = [(fd, role) for fd, role in ((netns, "netns"), (profile, "seccomp")) if fd is not None]
-    return [fd for fd, _ in named], [role for _, role in named]
+def _descriptors(named: dict[str, int | None]) -> tuple[list[int], list[str]]:
+    given = {role: fd for role, fd in named.items() if fd is not None}
+    return list(given.values()), list(given)

@@ -27,7 +27,7 @@ class HostFiles:
     ) -> tuple[tuple[str, str, str], tuple[str, ...]]:
         """(hostname, hosts, resolv.conf) and warnings; ``gateway`` is what ``host-gateway`` means unless configured."""
         shared = request.driver_mode == HOST
-        extra = [files.parse_extra_host(text) for text in request.extra_hosts]
+        extra = [*(files.parse_extra_host(text) for text in request.extra_hosts), *request.links]
         host_gateway = self._config.host_gateway_ip or gateway
         if shared:
             hosts = files.host_mode_hosts(_read(HOSTS), extra=extra, host_gateway=host_gateway)

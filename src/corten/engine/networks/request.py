@@ -18,7 +18,8 @@ class ContainerNetworkRequest(msgspec.Struct, frozen=True, kw_only=True):
     ``container:`` already resolved to a full id; ``exposed`` are the keys of ``Config.ExposedPorts`` (image and client
     merged); ``bindings`` is ``HostConfig.PortBindings``; ``target_pid`` is the first process of the container that
     ``container:ID`` names (0 otherwise); ``endpoints`` is ``NetworkingConfig.EndpointsConfig``. ``hostname`` is what
-    goes to /etc/hostname; in mode ``container:ID`` it is empty unless the client set one.
+    goes to /etc/hostname; in mode ``container:ID`` it is empty unless the client set one. ``links`` are (names,
+    address) of linked containers, for /etc/hosts.
     """
 
     container_id: str
@@ -36,6 +37,7 @@ class ContainerNetworkRequest(msgspec.Struct, frozen=True, kw_only=True):
     mac_address: str = ""
     endpoints: Mapping[str, EndpointSettings | None] = {}
     target_pid: int = 0
+    links: Sequence[tuple[str, str]] = ()
 
     @property
     def driver_mode(self) -> str:

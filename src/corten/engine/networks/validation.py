@@ -50,13 +50,17 @@ def _check_joined(request: ContainerNetworkRequest) -> None:
         (request.hostname, "hostname and the network mode"),
         (request.dns, "dns and the network mode"),
         (request.extra_hosts, "custom host-to-IP mapping and the network mode"),
-        (request.mac_address, "mac-address and the network mode"),
+        (_asks_for_mac(request), "mac-address and the network mode"),
         (request.bindings or request.publish_all, "port publishing and the container type network mode"),
         (request.exposed, "port exposing and the container type network mode"),
     )
     for given, text in conflicts:
         if given:
             raise InvalidArgument(f"conflicting options: {text}")
+
+
+def _asks_for_mac(request: ContainerNetworkRequest) -> bool:
+    return bool(request.mac_address) or any(one is not None and one.MacAddress for one in request.endpoints.values())
 
 
 def _check_address(server: str) -> None:

@@ -14,12 +14,17 @@ JOIN: Final = "container:"
 _TMPFS_PATH: Final = "invalid mount path: '{}' mount path must be absolute"
 _SYSCTL: Final = re.compile(r"[a-z0-9_.*/-]+\Z")
 _IPC: Final = frozenset({"", "none", "private", "host", "shareable"})
+_LINKLESS: Final = (
+    ("container:", "conflicting options: container type network can't be used with links."),
+    ("host", "conflicting options: host type networking can't be used with links."),
+)
 
 
 def check(config: ContainerConfig, host: HostConfig) -> None:
     """Raises InvalidArgument with Docker's text."""
     _check_config(config)
-    _check_modes(config, host)
+    _check_modes(host)
+    _check_conflicts(config, host)
     _check_host(host)
 
 
@@ -35,7 +40,7 @@ def _check_config(config: ContainerConfig) -> None:
             raise InvalidArgument(f"invalid environment variable: {entry}")
 
 
-def _check_modes(config: ContainerConfig, host: HostConfig) -> None:
+def _check_modes(host: HostConfig) -> None:
     if not (host.IpcMode in _IPC or host.IpcMode.startswith(JOIN)):
         raise InvalidArgument(f"invalid IPC mode: {host.IpcMode}")
     if not (host.PidMode in ("", "host") or (host.PidMode.startswith(JOIN) and host.PidMode != JOIN)):
@@ -44,10 +49,19 @@ def _check_modes(config: ContainerConfig, host: HostConfig) -> None:
         raise InvalidArgument(f"invalid UTS mode: {host.UTSMode}")
     if host.CgroupnsMode not in ("", "host", "private"):
         raise InvalidArgument(f"invalid cgroup namespace mode: {host.CgroupnsMode}")
+
+
+def _check_conflicts(config: ContainerConfig, host: HostConfig) -> None:
+    """Options that need a namespace which another option shares."""
     if config.Hostname and host.UTSMode == "host":
         raise InvalidArgument("conflicting options: hostname and the UTS mode")
+    if config.Domainname and host.UTSMode == "host":
+        raise InvalidArgument('sysctl "kernel.domainname" is not in a separate kernel namespace')
     if config.Hostname and host.NetworkMode.startswith(JOIN):
         raise InvalidArgument("conflicting options: hostname and the network mode")
+    for mode, text in _LINKLESS:
+        if host.Links and host.NetworkMode.startswith(mode):
+            raise InvalidArgument(f"{text} This would result in undefined behavior")
     for name in host.Sysctls or {}:
         if name.startswith("net.") and host.NetworkMode == "host":
             raise InvalidArgument(f"sysctl '{name}' not allowed in host network namespace")

@@ -17,6 +17,7 @@ from corten.engine.spec.process import first_process
 from corten.engine.spec.resources import linux_resources
 
 _TMPFS_DEFAULTS: Final = ("noexec", "nosuid", "nodev")
+JOIN: Final = "container:"
 _MANAGED_FILES: Final = ("/etc/resolv.conf", "/etc/hostname", "/etc/hosts")
 
 
@@ -24,7 +25,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """What the host contributes.
 
     ``devices`` are OCI ``linux.devices`` entries and ``device_rules`` the cgroup rules that go with them; ``files``
-    are host paths for ``/etc/{resolv.conf,hostname,hosts}``; ``network_path``, ``pid_path`` name namespaces to join.
+    are host paths for ``/etc/{resolv.conf,hostname,hosts}``; ``shm_path`` is the host's path of a shared /dev/shm;
+    ``linked_environment`` are the variables of --link.
     """
 
     cgroup_path: str
@@ -34,7 +36,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     device_rules: Sequence[dict[str, Any]] = ()
     network: str = "private"
     recursive_read_only: bool = True
-    pid_path: str = ""
+    shm_path: str = ""
+    linked_environment: Sequence[str] = ()
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,7 +57,7 @@ def build(identity: Identity, facts: Facts, engine: EngineConfig) -> dict[str, A
     hostname = config.Hostname
     document: dict[str, Any] = {
         "ociVersion": "1.2.0",
-        "process": first_process(config, host, identity.args, hostname, engine),
+        "process": first_process(config, host, identity.args, facts.linked_environment, engine),
         "root": {"path": "", "readonly": host.ReadonlyRootfs},
         "mounts": mounts(identity.mounts, host, facts, engine),
         "linux": _linux(host, facts),
@@ -85,18 +88,19 @@ def _linux(host: HostConfig, facts: Facts) -> dict[str, Any]:
 
 
 def namespaces(host: HostConfig, facts: Facts) -> list[dict[str, str]]:
-    """OCI ``linux.namespaces``; a prepared network namespace is handed over as a descriptor, not as a path."""
+    """OCI ``linux.namespaces``; those of other containers and a prepared network are handed over as descriptors
+    (:mod:`corten.shim.protocol`), not as paths.
+    """
     wanted = [{"type": "mount"}]
     if facts.network != "host":
         wanted.append({"type": "network"})
     if host.UTSMode != "host":
         wanted.append({"type": "uts"})
-    if facts.pid_path:
-        wanted.append({"type": "pid", "path": facts.pid_path})
-    elif host.PidMode != "host":
-        wanted.append({"type": "pid"})
-    if host.IpcMode != "host":
-        wanted.append({"type": "ipc"})
+    for kind, mode in (("pid", host.PidMode), ("ipc", host.IpcMode)):
+        if mode.startswith(JOIN):
+            wanted.append({"type": kind, "path": f"fd:{kind}"})
+        elif mode != "host":
+            wanted.append({"type": kind})
     if facts.private_cgroup_namespace:
         wanted.append({"type": "cgroup"})
     return wanted
@@ -119,7 +123,7 @@ def mounts(points: Sequence[MountPoint], host: HostConfig, facts: Facts, engine:
     chosen = {point.destination for point in points}
     result = [
         mount
-        for mount in _default_mounts(host, engine)
+        for mount in _default_mounts(host, facts, engine)
         if mount["destination"] not in chosen and not _under_dev(mount, chosen)
     ]
     own = [_user_mount(point, facts) for point in points]
@@ -139,17 +143,18 @@ def _under_dev(mount: dict[str, Any], chosen: set[str]) -> bool:
     return "/dev" in chosen and str(mount["destination"]).startswith("/dev/")
 
 
-def _default_mounts(host: HostConfig, engine: EngineConfig) -> list[dict[str, Any]]:
+def _default_mounts(host: HostConfig, facts: Facts, engine: EngineConfig) -> list[dict[str, Any]]:
     shm = host.ShmSize or engine.default_shm_size
     result = [defaults.PROC, defaults.DEV, defaults.DEVPTS]
     if host.Privileged:
         result += [_writable(defaults.SYS), _writable(defaults.CGROUP)]
     else:
         result += [defaults.SYS, defaults.CGROUP]
-    if host.IpcMode == "host":
+    shared = "/dev/shm" if host.IpcMode == "host" else facts.shm_path
+    if shared:
         options = ["rbind", DEFAULT_PROPAGATION]
-        shared = {"destination": "/dev/shm", "type": "bind", "source": "/dev/shm", "options": options}
-        return [*result, defaults.MQUEUE, shared]
+        bound = {"destination": "/dev/shm", "type": "bind", "source": shared, "options": options}
+        return [*result, defaults.MQUEUE, bound]
     result.append(defaults.MQUEUE)
     if host.IpcMode != "none":
         options = ["nosuid", "noexec", "nodev", "mode=1777", f"size={shm}"]

@@ -12,14 +12,14 @@ from corten.errors import InvalidArgument
 _PATH: Final = f"PATH={defaults.PATH}"
 
 
-def environment(config: ContainerConfig, hostname: str, *, terminal: bool) -> list[str]:
-    """PATH, HOSTNAME and TERM, each unless ``config.Env`` sets it, then ``config.Env``; a bare ``NAME`` there
-    removes one.
+def environment(config: ContainerConfig, linked: Iterable[str], *, terminal: bool) -> list[str]:
+    """PATH, HOSTNAME, TERM and the variables of --link, each unless ``config.Env`` sets it, then ``config.Env``; a
+    bare ``NAME`` there removes one.
     """
-    start = [_PATH, f"HOSTNAME={hostname}"]
+    start = [_PATH, f"HOSTNAME={config.Hostname}"]
     if terminal:
         start.append("TERM=xterm")
-    return overlay(start, config.Env or ())
+    return overlay([*start, *linked], config.Env or ())
 
 
 def overlay(start: Iterable[str], changes: Iterable[str]) -> list[str]:
@@ -82,7 +82,7 @@ def parse_security(options: Sequence[str], *, no_new_privileges: bool) -> Securi
 
 
 def first_process(
-    config: ContainerConfig, host: HostConfig, args: Sequence[str], hostname: str, engine: EngineConfig
+    config: ContainerConfig, host: HostConfig, args: Sequence[str], linked: Iterable[str], engine: EngineConfig
 ) -> dict[str, Any]:
     """OCI ``process`` of a container."""
     terminal = config.Tty
@@ -92,7 +92,7 @@ def first_process(
         "terminal": terminal,
         "user": user(config.User, host.GroupAdd or ()),
         "args": list(args),
-        "env": environment(config, hostname, terminal=terminal),
+        "env": environment(config, linked, terminal=terminal),
         "cwd": config.WorkingDir or "/",
         "capabilities": {"bounding": caps, "effective": caps, "permitted": caps},
         "noNewPrivileges": security.no_new_privileges,

@@ -24,7 +24,7 @@ HANDLED: Final = frozenset(
         "ConsoleSize", "Annotations", "CapAdd", "CapDrop", "CgroupnsMode", "Dns", "DnsOptions", "DnsSearch",
         "ExtraHosts",
         "GroupAdd", "IpcMode", "OomScoreAdj", "PidMode", "Privileged", "PublishAllPorts", "ReadonlyRootfs",
-        "SecurityOpt", "Tmpfs",
+        "SecurityOpt", "Tmpfs", "Links",
         "UTSMode", "ShmSize", "Sysctls", "Init", "MaskedPaths", "ReadonlyPaths", "Mounts",
         "CpuShares", "Memory", "NanoCpus", "CgroupParent", "CpuPeriod", "CpuQuota", "CpusetCpus", "CpusetMems",
         "Devices",
@@ -36,7 +36,6 @@ HANDLED: Final = frozenset(
 #: Field -> the flag a user knows it by.
 REFUSED: Final[Mapping[str, str]] = {
     "Healthcheck": "--health-cmd",
-    "Links": "--link",
     "UsernsMode": "--userns",
     "StorageOpt": "--storage-opt",
     "Runtime": "--runtime",
@@ -85,7 +84,6 @@ def refuse(config: ContainerConfig, host: HostConfig) -> None:
         for field in holder.__struct_fields__:
             if field in REFUSED and _set(field, getattr(holder, field)):
                 raise NotSupported(f"{REFUSED[field]} is not supported yet")
-    _refuse_namespaces(host)
     _refuse_security(host)
 
 
@@ -93,11 +91,6 @@ def _set(field: str, value: Any) -> bool:
     if field == "Healthcheck":
         return value is not None and bool(value.Test) and list(value.Test) != ["NONE"]
     return bool(value) and value not in NEUTRAL.get(field, ())
-
-
-def _refuse_namespaces(host: HostConfig) -> None:
-    if host.IpcMode.startswith("container:"):
-        raise NotSupported("--ipc container:ID is not supported yet")
 
 
 def _refuse_security(host: HostConfig) -> None:
