@@ -24,6 +24,7 @@ class Dockerd:
         self.flags = list(flags)
         self.socket = root / "docker.sock"
         self.process: subprocess.Popen[bytes] | None = None
+        self._tables = _tables()
 
     @property
     def host(self) -> str:
@@ -73,7 +74,15 @@ class Dockerd:
             if str(self.root) in line.split()[4]:
                 subprocess.run(["umount", line.split()[4]], check=False)
         subprocess.run(["ip", "link", "delete", "docker0"], capture_output=True, check=False)
+        for table in _tables() - self._tables:  # it leaves its rules, as the link
+            subprocess.run(["nft", "delete", *table.split()], capture_output=True, check=False)
         shutil.rmtree(self.root, ignore_errors=True)
+
+
+def _tables() -> set[str]:
+    """nft tables of this network namespace, as ``table ip filter``."""
+    listed = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=False)
+    return set(listed.stdout.splitlines())
 
 
 class Pair:

@@ -43,9 +43,48 @@ def _set(**values: Any) -> Callable[[Document], None]:
     return lambda document: document.update(values)
 
 
+#: Members of a container that Docker leaves out when they are empty (``omitempty`` of moby's api/types/container).
+_OMITTED: Final[dict[str, frozenset[str]]] = {
+    "Config": frozenset(
+        {"ExposedPorts", "Healthcheck", "ArgsEscaped", "NetworkDisabled", "MacAddress", "StopSignal", "StopTimeout",
+         "Shell"}
+    ),
+    "HostConfig": frozenset(
+        {"Annotations", "StorageOpt", "Mounts", "Tmpfs", "Sysctls", "Init", "KernelMemory", "KernelMemoryTCP"}
+    ),
+}  # fmt: skip
+
+
+_POINTERS: Final = frozenset({"Init", "StopTimeout"})
+
+
+def _omit_empty(document: Document) -> None:
+    for part, names in _OMITTED.items():
+        members = document[part]
+        for name in names:
+            value = members.get(name)
+            if value is None or (not value and name not in _POINTERS):
+                members.pop(name, None)
+
+
+def _endpoints(document: Document) -> dict[str, Document]:
+    networks: dict[str, Document] = document["NetworkSettings"]["Networks"]
+    return networks
+
+
+def _each_endpoint(change: Callable[[Document], None]) -> Callable[[Document], None]:
+    def apply(document: Document) -> None:
+        for endpoint in _endpoints(document).values():
+            change(endpoint)
+
+    return apply
+
+
 def _short_id_alias(document: Document) -> None:
     short = document["Id"][:12]
-    for endpoint in document["NetworkSettings"]["Networks"].values():
+    for name, endpoint in _endpoints(document).items():
+        if name in ("bridge", "host", "none"):
+            continue
         aliases = endpoint["Aliases"] or []
         if short not in aliases:
             endpoint["Aliases"] = [*aliases, short]
@@ -74,8 +113,18 @@ def _none_tags(document: Document) -> None:
 
 
 _RESPONSES: Final[dict[str, tuple[_Gate, ...]]] = {
-    "container": (_Gate(_short_id_alias, below=_v(45)),),
-    "container row": (_Gate(_no_annotations, below=_v(46)),),
+    "container": (
+        _Gate(_omit_empty),
+        _Gate(_short_id_alias, below=_v(45)),
+        _Gate(_each_endpoint(_drop("DNSNames")), below=_v(44)),
+        _Gate(_each_endpoint(_drop("GwPriority")), below=_v(48)),
+    ),
+    "container row": (
+        _Gate(_no_annotations, below=_v(46)),
+        _Gate(_each_endpoint(_drop("DNSNames")), below=_v(44)),
+        _Gate(_each_endpoint(_drop("GwPriority")), below=_v(48)),
+    ),
+    "network": (_Gate(_drop("EnableIPv4"), below=_v(48)),),
     "image": (
         _Gate(_drop("VirtualSize"), since=_v(44)),
         _Gate(_legacy_config, below=_v(50)),

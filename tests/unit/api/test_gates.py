@@ -2,7 +2,7 @@
 
 import pytest
 
-from corten.api.gates import changes_response, shape_create, shape_exec, shape_response
+from corten.api.gates import shape_create, shape_exec, shape_response
 from corten.api.types.container import (
     BindOptions,
     ContainerCreate,
@@ -95,12 +95,25 @@ def test_console_size_of_an_exec_came_with_1_42():
     assert shape_exec(ExecCreate(ConsoleSize=(1, 2)), v(42)).ConsoleSize == (1, 2)
 
 
-def test_the_newest_container_is_left_alone_and_an_older_one_knows_its_short_id():
-    assert not changes_response("container", MAXIMUM)
-    document = {"Id": "0123456789abcdef", "NetworkSettings": {"Networks": {"n": {"Aliases": None}}}}
+def container(**config: object) -> dict:
+    endpoint = {"Aliases": None, "DNSNames": None, "GwPriority": 0}
+    networks = {"n": dict(endpoint), "bridge": dict(endpoint)}
+    return {"Id": "0123456789abcdef", "Config": config, "HostConfig": {}, "NetworkSettings": {"Networks": networks}}
+
+
+def test_an_older_container_knows_its_short_id_on_networks_of_its_user():
+    document = container()
     for _ in range(2):
-        shape_response("container", document, v(44))
-    assert document["NetworkSettings"]["Networks"]["n"]["Aliases"] == ["0123456789ab"]
+        shape_response("container", document, v(43))
+    assert document["NetworkSettings"]["Networks"] == {"n": {"Aliases": ["0123456789ab"]}, "bridge": {"Aliases": None}}
+    assert shape_response("container", container(), MAXIMUM)["NetworkSettings"] == container()["NetworkSettings"]
+
+
+def test_what_docker_leaves_out_when_it_is_empty():
+    given = {"Shell": None, "MacAddress": "", "NetworkDisabled": False, "StopTimeout": 0, "Env": None, "User": ""}
+    assert shape_response("container", container(**given), MAXIMUM)["Config"] == {
+        "StopTimeout": 0, "Env": None, "User": "",
+    }  # fmt: skip
 
 
 def test_image_rows_by_version():

@@ -20,7 +20,10 @@ async def rename(roster: Roster, networks: NetworkService, notices: Notices, con
     if not name.removeprefix("/"):
         raise InvalidArgument("Neither old nor new names may be empty")
     old = container.record.name
-    new = check_name(name)
+    try:
+        new = check_name(name if name.startswith("/") else f"/{name}")
+    except InvalidArgument as exc:
+        raise InvalidArgument(f"Error when allocating new name: {exc}") from None
     if new == old:
         raise InvalidArgument("Renaming a container with the same name as its current name")
     roster.reserve_name(new, container.id)

@@ -70,7 +70,8 @@ def state(value: State) -> ContainerState:
 
 def inspect(record: ContainerRecord, paths: Paths, exec_ids: list[str], sizes: Sizes | None) -> ContainerInspect:
     """``GET /containers/{id}/json``."""
-    file_owner = paths.directory if not record.host.NetworkMode.startswith("container:") else ""
+    begun = record.state.started_ns > 0  # before that Docker has no files of a container to show
+    file_owner = paths.directory if begun and not record.host.NetworkMode.startswith("container:") else ""
     return ContainerInspect(
         Id=record.id,
         Created=timestamp(record.created_ns),
@@ -81,7 +82,7 @@ def inspect(record: ContainerRecord, paths: Paths, exec_ids: list[str], sizes: S
         ResolvConfPath=f"{file_owner}/resolv.conf" if file_owner else "",
         HostnamePath=f"{file_owner}/hostname" if file_owner else "",
         HostsPath=f"{file_owner}/hosts" if file_owner else "",
-        LogPath=paths.log,
+        LogPath=paths.log if begun else "",
         Name=f"/{record.name}",
         RestartCount=record.restart_count,
         Platform=record.platform,

@@ -3,16 +3,16 @@
 from typing import Final
 
 from corten.server.call import Call
-from corten.server.reply import NO_CONTENT, Reply, json
+from corten.server.reply import NO_CONTENT, Reply
 from corten.server.router import Route
 
 
 async def rows(call: Call) -> Reply:
-    return json(await call.engine.networks.list(call.filters()))
+    return call.shaped("network", await call.engine.networks.list(call.filters()))
 
 
 async def inspect(call: Call) -> Reply:
-    return json(await call.engine.networks.inspect(call.name, scope=call.query.text("scope")))
+    return call.shaped("network", await call.engine.networks.inspect(call.name, scope=call.query.text("scope")))
 
 
 async def remove(call: Call) -> Reply:
