@@ -10,7 +10,7 @@ import errno
 import os
 import time
 
-from corten.cgroup import devices, leaf
+from corten.cgroup import devices, freezer, leaf
 from corten.cgroup.hierarchy import Hierarchy, join
 from corten.cgroup.resources import settings_v1, settings_v2, weight_of_block
 from corten.errors import InvalidArgument, RuntimeFailure
@@ -101,6 +101,11 @@ class Group:
         top = self.hierarchy.controllers.get(controller)
         return join(top, self.path) if top else ""
 
+    @property
+    def unified(self) -> str:
+        """The v2 directory, "" where there is none."""
+        return join(self.hierarchy.unified, self.path) if self.hierarchy.unified else ""
+
     def open_unified(self) -> int:
         """A descriptor of the v2 directory for CLONE_INTO_CGROUP, -1 when there is none."""
         if not self.hierarchy.unified:
@@ -167,18 +172,15 @@ class Group:
 
     def freeze(self) -> None:
         """Stop every process of the group until :meth:`thaw`; returns when the kernel says they are stopped."""
-        self._set_frozen(frozen=True)
+        freezer.settle(self, frozen=True)
 
     def thaw(self) -> None:
         """Undo :meth:`freeze`."""
-        self._set_frozen(frozen=False)
+        freezer.settle(self, frozen=False)
 
     def is_frozen(self) -> bool:
         """Whether :meth:`freeze` is in force."""
-        if self.hierarchy.version == 2 and self._directories:
-            return "frozen 1" in read(f"{self._directories[0]}/cgroup.events").splitlines()
-        directory = self.directory("freezer")
-        return bool(directory) and read(f"{directory}/freezer.state").strip() in ("FROZEN", "FREEZING")
+        return freezer.is_frozen(self)
 
     def oom_count(self) -> int:
         """How many processes of the group the kernel killed for want of memory."""
@@ -208,24 +210,6 @@ class Group:
         tops = self.hierarchy.controllers
         name = next((name for name in ("pids", "freezer", "memory", "devices") if name in tops), "")
         return _below(join(tops[name], self.path)) if name else [d for top in self._directories for d in _below(top)]
-
-    def _set_frozen(self, *, frozen: bool) -> None:
-        if self.hierarchy.version == 2 and self._directories:
-            directory = self._directories[0]
-            write(f"{directory}/cgroup.freeze", "1" if frozen else "0")
-            _await(f"{directory}/cgroup.events", f"frozen {int(frozen)}")
-            return
-        directory = self.directory("freezer")
-        if not directory:
-            raise OSError(errno.EOPNOTSUPP, "this host has no freezer controller")
-        wanted = "FROZEN" if frozen else "THAWED"
-        for _ in range(50):
-            write(f"{directory}/freezer.state", wanted)
-            if read(f"{directory}/freezer.state").strip() == wanted:
-                return
-            time.sleep(_FIRST_PAUSE)
-        write(f"{directory}/freezer.state", "THAWED")
-        raise OSError(errno.EBUSY, "the group could not be frozen")
 
     def _enable_controllers(self) -> None:
         """cgroup.subtree_control of every ancestor, top down; a controller the host refuses is one that is lacking.
@@ -360,11 +344,3 @@ def _remove(directory: str) -> None:
             pause *= 1.6
         else:
             return
-
-
-def _await(file: str, line: str) -> None:
-    for _ in range(200):
-        if line in read(file).splitlines():
-            return
-        time.sleep(_FIRST_PAUSE)
-    raise OSError(errno.EBUSY, f"{file} did not reach {line!r}")

@@ -33,6 +33,7 @@ from corten.engine.containers.joins import Joins
 from corten.engine.containers.links import Links
 from corten.engine.containers.listing import Listing
 from corten.engine.containers.notices import Notices
+from corten.engine.containers.pause import Pauser
 from corten.engine.containers.prune import Pruner
 from corten.engine.containers.remove import Remover
 from corten.engine.containers.restart import Restarter
@@ -105,6 +106,7 @@ class Engine:
         orphans = self.volumes.orphans()
         hello = await self._shim.open(self._supervision)  # (6)
         await self._supervision.reconcile(hello)
+        await self._pauser.reconcile()
         await self._exits.settle()
         await self._exits.detach_idle()
         self._restarts.begin()
@@ -169,7 +171,8 @@ class Engine:
         self._closing.callback(profiles.close)
         self.volumes = VolumeService(self._volume_store, self._snapshotter, roster, notices)
         self.execs = ExecService(roster, shim, links, notices)
-        stopper = Stopper(roster, shim, notices)
+        self._pauser = pauser = Pauser(roster, shim, notices)
+        stopper = Stopper(roster, shim, notices, pauser)
         self._remover = remover = Remover(
             config, roster, stopper, self._snapshotter, self.volumes, self.images, notices, self.execs.forget
         )
@@ -209,6 +212,7 @@ class Engine:
                 notices,
             ),
             starter=starter,
+            pauser=pauser,
             stopper=stopper,
             remover=remover,
             listing=Listing(config, roster, self.images, self.networks, self.execs, self._snapshotter, facts, links),

@@ -82,6 +82,10 @@ class State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             backoff_ms=self.backoff_ms,
         )
 
+    def went(self, event: Event) -> "State":
+        """After ``pause`` or ``unpause``: nothing but the status is another."""
+        return msgspec.structs.replace(self, status=advance(self.status, event))
+
     def failed(self, error: str, exit_code: int) -> "State":
         """After a start that did not reach the program: the status stays what it was, but a policy gives up and leaves
         the code of the run before, as Docker has it.

@@ -12,7 +12,7 @@ import os
 from corten import errors
 from corten.cgroup.group import Group
 from corten.linux import process
-from corten.shim import exits, task, zygote
+from corten.shim import exits, freezing, task, zygote
 from corten.shim.stdio import Streams
 from corten.shim.task import Task
 
@@ -75,17 +75,20 @@ def _kill(supervisor: Supervisor, message: dict[str, Any], fds: Descriptors, rep
     except ProcessLookupError:
         raise errors.NotFound(f"the process of {subject.exec_id or subject.id} has ended") from None
     if number == _SIGKILL:
-        _thaw(Group(supervisor.hierarchy, subject.cgroup))
+        freezing.release(supervisor, subject.cgroup)
     reply.succeed({})
 
 
-def _thaw(group: Group) -> None:
-    """What is frozen does not die on cgroup v1 before it is thawed."""
-    try:
-        if group.is_frozen():
-            group.thaw()
-    except OSError:  # no freezer, or gone meanwhile
-        pass
+def _freeze(supervisor: Supervisor, message: dict[str, Any], fds: Descriptors, reply: Reply) -> None:
+    subject = _running(supervisor, message["id"], "")
+    freezing.begin(supervisor, subject.cgroup, reply, frozen=bool(message["frozen"]))
+
+
+def _frozen(supervisor: Supervisor, message: dict[str, Any], fds: Descriptors, reply: Reply) -> None:
+    """Which containers the kernel says are frozen."""
+    containers = [subject for subject in supervisor.live() if not subject.exec_id]
+    frozen = [subject.id for subject in containers if Group(supervisor.hierarchy, subject.cgroup).is_frozen()]
+    reply.succeed({"ids": frozen})
 
 
 def _signal_pid(pid: int, number: int) -> None:
@@ -161,6 +164,8 @@ REQUESTS: Final[Mapping[str, Function]] = {
     "ack": _ack,
     "adopt": _adopt,
     "pids": _pids,
+    "freeze": _freeze,
+    "frozen": _frozen,
     "log_reopen": _log_reopen,
     "shutdown": _shutdown,
 }

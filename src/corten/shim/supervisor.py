@@ -50,7 +50,9 @@ _COLLECT_EVERY: Final = 128
 class Supervisor:
     """``tasks`` by (container id, exec id); ``open_files`` is the limit this process was given: soft, hard."""
 
-    __slots__ = ("_cleaning", "_forgotten", "engine", "hierarchy", "loop", "open_files", "state_directory", "tasks")
+    __slots__ = (
+        "_cleaning", "_forgotten", "engine", "freezing", "hierarchy", "loop", "open_files", "state_directory", "tasks",
+    )  # fmt: skip
 
     engine: Engine
 
@@ -60,6 +62,8 @@ class Supervisor:
         self.state_directory = state_directory
         self.open_files = open_files
         self.tasks: dict[tuple[str, str], Task] = {}
+        #: By cgroup, the freezing or thawing that is under way; one that is not here any more was overtaken.
+        self.freezing: dict[str, object] = {}
         self._cleaning: dict[str, int] = {}
         self._forgotten = 0
 

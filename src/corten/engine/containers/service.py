@@ -24,6 +24,7 @@ from corten.engine.containers.facts import HostFacts
 from corten.engine.containers.links import Links
 from corten.engine.containers.listing import Listing
 from corten.engine.containers.notices import Notices
+from corten.engine.containers.pause import Pauser
 from corten.engine.containers.prune import Pruner
 from corten.engine.containers.remove import Remover
 from corten.engine.containers.rename import rename
@@ -54,6 +55,7 @@ class ContainerService:
         *,
         creator: Creator,
         starter: Starter,
+        pauser: Pauser,
         stopper: Stopper,
         remover: Remover,
         listing: Listing,
@@ -67,6 +69,7 @@ class ContainerService:
         self._notices = notices
         self._creator = creator
         self._starter = starter
+        self._pauser = pauser
         self._stopper = stopper
         self._remover = remover
         self._listing = listing
@@ -128,6 +131,14 @@ class ContainerService:
     async def kill(self, ref: str, *, signal: str = "") -> None:
         """``POST /containers/{id}/kill``."""
         await self._stopper.kill(ref, signal)
+
+    async def pause(self, ref: str) -> None:
+        """``POST /containers/{id}/pause``."""
+        await self._pauser.pause(ref)
+
+    async def unpause(self, ref: str) -> None:
+        """``POST /containers/{id}/unpause``."""
+        await self._pauser.unpause(ref)
 
     async def rename(self, ref: str, name: str) -> None:
         """``POST /containers/{id}/rename``."""

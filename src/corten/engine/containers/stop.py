@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from corten.engine.containers.notices import Notices
+from corten.engine.containers.pause import Pauser
 from corten.engine.lifecycle import Status
 from corten.engine.record import ContainerRecord
 from corten.engine.roster import Roster
@@ -28,10 +29,11 @@ KILL_SECONDS: Final = 10.0
 class Stopper:
     """Ends first processes."""
 
-    def __init__(self, roster: Roster, shim: Shim, notices: Notices) -> None:
+    def __init__(self, roster: Roster, shim: Shim, notices: Notices, pauser: Pauser) -> None:
         self._roster = roster
         self._shim = shim
         self._notices = notices
+        self._pauser = pauser
 
     async def kill(self, reference: str, text: str) -> None:
         """Send a signal (``SIGKILL`` when ``text`` is empty) and, for SIGKILL, wait for the end.
@@ -107,6 +109,8 @@ class Stopper:
         except NotFound:
             return  # it ended this moment; the report is on its way
         self._notices.container(container.record, "kill", signal=str(number))
+        if _wakes(container.record, number):
+            await self._pauser.wake(container)
 
     async def _give_up(self, container: Container) -> None:
         """No restart: it is exited now, with the code of its last run."""
@@ -120,6 +124,11 @@ class Stopper:
         if not record.state.stop_requested and record.state.status is not Status.REMOVING:
             state = msgspec.structs.replace(record.state, stop_requested=True)
             await self._roster.update(container, record.with_state(state))
+
+
+def _wakes(record: ContainerRecord, number: int) -> bool:
+    """Whether the signal also ends a pause: of a container with a stop signal of its own only that one and SIGKILL."""
+    return not record.config.StopSignal or number in (SIGKILL, _stop_signal(record))
 
 
 def _stop_signal(record: ContainerRecord) -> int:

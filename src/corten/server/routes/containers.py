@@ -63,6 +63,16 @@ async def kill(call: Call) -> Reply:
     return NO_CONTENT
 
 
+async def pause(call: Call) -> Reply:
+    await call.engine.containers.pause(call.name)
+    return NO_CONTENT
+
+
+async def unpause(call: Call) -> Reply:
+    await call.engine.containers.unpause(call.name)
+    return NO_CONTENT
+
+
 async def rename(call: Call) -> Reply:
     await call.engine.containers.rename(call.name, call.query.text("name"))
     return NO_CONTENT
@@ -177,6 +187,8 @@ ROUTES: Final = (
     Route("POST", "/containers/{name}/stop", stop),
     Route("POST", "/containers/{name}/restart", restart),
     Route("POST", "/containers/{name}/kill", kill),
+    Route("POST", "/containers/{name}/pause", pause),
+    Route("POST", "/containers/{name}/unpause", unpause),
     Route("POST", "/containers/{name}/rename", rename),
     Route("POST", "/containers/{name}/wait", wait),
     Route("POST", "/containers/{name}/resize", resize),

@@ -27,8 +27,6 @@ _NOT_YET: Final = (
     "HEAD /containers/{name}/archive",
     "PUT /containers/{name}/archive",
     "POST /containers/{name}/update",
-    "POST /containers/{name}/pause",
-    "POST /containers/{name}/unpause",
     "GET /containers/{name}/checkpoints",
     "POST /containers/{name}/checkpoints",
     "DELETE /containers/{name}/checkpoints/{checkpoint}",
