@@ -16,7 +16,7 @@ from tests.harness.images import busybox_tar
 from bench import disk
 from bench.measure import Row, table
 from bench.peers import Pair, pair
-from bench.rows import commands, images, memory, output, ports, scale, start
+from bench.rows import commands, images, memory, output, overload, ports, scale, start
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -36,6 +36,7 @@ def groups(both: Pair, scratch: Path, busybox: Path) -> dict[str, Callable[[], I
         "ports": lambda: ports.ports(both),
         "rate": lambda: scale.rate(both),
         "idle": lambda: scale.idle(both),
+        "overload": lambda: overload.overload(both),
         "restart": lambda: scale.restart(busybox),
     }
 

@@ -16,13 +16,14 @@ class Api:
         self.connection.sock = socket.socket(socket.AF_UNIX)
         self.connection.sock.connect(path)
 
-    def call(self, method: str, path: str, body: object = None) -> Any:
+    def call(self, method: str, path: str, body: object = None, *, raw: bool = False) -> Any:
+        """The decoded answer, or with ``raw`` its bytes; an AssertionError names what was refused."""
         payload = json.dumps(body).encode() if body is not None else None
         self.connection.request(method, path, payload, {"Content-Type": "application/json"} if payload else {})
         response = self.connection.getresponse()
         content = response.read()
-        assert response.status < 400, content
-        return json.loads(content) if content else {}
+        assert response.status < 400, f"{method} {path}: {response.status} {content!r}"
+        return content if raw else json.loads(content) if content else {}
 
     def send(self, method: str, path: str, body: BinaryIO) -> None:
         """A request with a tar as its body; the answer's progress is dropped."""

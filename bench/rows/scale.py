@@ -33,14 +33,14 @@ def rate(pair: Pair) -> Iterator[Row]:
     for clients in (1, 2, 8):
         values: dict[str, list[float]] = {"corten": [], "docker": []}
         for turn in range(ROUNDS + 1):
-            for side, socket in _sockets(pair).items():
+            for side, socket in sockets(pair).items():
                 made: list[str] = []
                 spent = milliseconds(lambda socket=socket, made=made, clients=clients: made.extend(
-                    _start(socket, EACH, clients=clients)
+                    start_many(socket, EACH, clients=clients)
                 ))  # fmt: skip
                 if turn:
                     values[side].append(EACH / spent * 1000)
-                _remove(socket, made)
+                remove(socket, made)
         yield Row(f"containers started by {clients} clients", "corten", "docker", 4, "1/s", values,
                   higher_is_better=True)  # fmt: skip
 
@@ -49,11 +49,11 @@ def idle(pair: Pair) -> Iterator[Row]:
     """All processes of the engine, whole, with a thousand idle containers; their own programs are not counted."""
     values: dict[str, list[float]] = {"corten": [], "docker": []}
     roots = {"corten": pair.engine.root, "docker": pair.dockerd.root}
-    for side, socket in _sockets(pair).items():
-        made = _start(socket, IDLE, clients=4)
+    for side, socket in sockets(pair).items():
+        made = start_many(socket, IDLE, clients=4)
         time.sleep(2)
         values[side].append(pss(roots[side]) / MEGABYTE)
-        _remove(socket, made)
+        remove(socket, made)
     yield Row(f"{IDLE:,} idle containers, all processes (PSS)", "corten", "docker", 0.1, "MB", values)
 
 
@@ -64,7 +64,7 @@ def restart(busybox: Path) -> Iterator[Row]:
         sides: dict[str, EngineProcess | Dockerd] = {"corten": engine, "docker": dockerd}
         for side in sides.values():
             _load(str(side.socket), busybox)
-            _start(str(side.socket), RUNNING, clients=4)
+            start_many(str(side.socket), RUNNING, clients=4)
         for _ in range(ROUNDS):
             for name, side in sides.items():
                 values[name].append(milliseconds(lambda side=side: _again(side, RUNNING)))
@@ -75,13 +75,12 @@ def restart(busybox: Path) -> Iterator[Row]:
             engine.stop()
             values["corten"].append(milliseconds(engine.start))
         yield Row(f"API back, {RUNNING} running and {STOPPED:,} stopped", "corten", "the limit", 1.0, "ms", values)
-        _remove(
-            str(engine.socket), [row["Id"] for row in Api(str(engine.socket)).call("GET", "/containers/json?all=1")]
-        )
-        _remove(str(dockerd.socket), [row["Id"] for row in Api(str(dockerd.socket)).call("GET", "/containers/json")])
+        remove(str(engine.socket), [row["Id"] for row in Api(str(engine.socket)).call("GET", "/containers/json?all=1")])
+        remove(str(dockerd.socket), [row["Id"] for row in Api(str(dockerd.socket)).call("GET", "/containers/json")])
 
 
-def _sockets(pair: Pair) -> dict[str, str]:
+def sockets(pair: Pair) -> dict[str, str]:
+    """Where each engine listens."""
     return {"corten": str(pair.engine.socket), "docker": str(pair.dockerd.socket)}
 
 
@@ -96,7 +95,9 @@ def _again(side: EngineProcess | Dockerd, count: int) -> None:
     assert len(Api(str(side.socket)).call("GET", "/containers/json")) == count
 
 
-def _start(socket: str, count: int, *, clients: int) -> list[str]:
+def start_many(socket: str, count: int, *, clients: int) -> list[str]:
+    """Start ``count`` sleeping containers; their ids."""
+
     def work(share: int) -> list[str]:
         api = Api(socket)
         made = [api.run(SLEEP, HOST) for _ in range(share)]
@@ -123,7 +124,9 @@ def _together(work: Callable[[int], list[str]], count: int, clients: int) -> lis
         return [identifier for made in pool.map(work, shares) for identifier in made]
 
 
-def _remove(socket: str, identifiers: list[str]) -> None:
+def remove(socket: str, identifiers: list[str]) -> None:
+    """Force them away, four at a time."""
+
     def work(identifier: str) -> None:
         api = Api(socket)
         api.call("DELETE", f"/containers/{identifier}?force=1")
