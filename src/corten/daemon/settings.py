@@ -11,7 +11,8 @@ import msgspec
 
 from corten.daemon import flags, values
 from corten.engine.config import EngineConfig, Ulimit
-from corten.errors import InvalidArgument
+from corten.errors import InvalidArgument, NotSupported
+from corten.logs import driver
 
 DEFAULT_CONFIG_FILE: Final = "/etc/corten/daemon.json"
 DEFAULT_GROUP: Final = "docker"
@@ -173,6 +174,10 @@ def _check(fields: Mapping[str, Any]) -> None:
     for name, allowed in modes:
         if fields.get(name, allowed[0]) not in allowed:
             raise InvalidArgument(f"invalid {name.replace('_', ' ')}: {fields[name]}")
+    try:
+        driver.validate(fields.get("log_driver", driver.DEFAULT), fields.get("log_options", {}))
+    except (InvalidArgument, NotSupported) as exc:
+        raise type(exc)(f"failed to set log opts: {exc}") from None
     for label in fields.get("labels", ()):
         if "=" not in label:
             raise InvalidArgument(f"bad attribute format: {label}")

@@ -134,8 +134,15 @@ class SystemService:
             "BridgeNfIptables": _reads_one("/proc/sys/net/bridge/bridge-nf-call-iptables"),
             "BridgeNfIp6tables": _reads_one("/proc/sys/net/bridge/bridge-nf-call-ip6tables"),
             "SecurityOptions": self._security(),
-            "Warnings": [*self._networks.warnings] or None,
+            "Warnings": [*self._networks.warnings, *self._lost_lines()] or None,
         }
+
+    def _lost_lines(self) -> list[str]:
+        return [
+            f"WARNING: {container.lines_lost} lines of container {container.record.name} are in no log"
+            for container in self._roster
+            if container.lines_lost
+        ]
 
     def _security(self) -> list[str]:
         options = []

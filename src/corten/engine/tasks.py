@@ -23,6 +23,7 @@ class Container:
         "_removal_waiters",
         "backoff",
         "handles",
+        "lines_lost",
         "lock",
         "pending",
         "record",
@@ -39,6 +40,8 @@ class Container:
         self.handles: dict[str, int] = {}
         #: Runs out when its restart policy starts it again.
         self.backoff: asyncio.TimerHandle | None = None
+        #: Lines of its output that no log took, as far as the shim told.
+        self.lines_lost = 0
         #: Its removal has begun, and no second one may.
         self.removing = False
         #: Its end is the first half of a restart: AutoRemove does not count.

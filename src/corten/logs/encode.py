@@ -19,8 +19,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TypeAlias
 
-    #: (stream, time in nanoseconds since the epoch, text as the container wrote it, newline included)
-    Entry: TypeAlias = "tuple[str, int, bytes]"
+    #: (stream, time in nanoseconds since the epoch, text as the container wrote it, newline included, attributes)
+    Entry: TypeAlias = "tuple[str, int, bytes, dict[str, str]]"
 
 _HEAD = b'{"log":"'
 _SAFE = bytes(c for c in range(0x20, 0x7F) if c not in b'\\"<>&') + b"\n\x7f"
@@ -32,6 +32,8 @@ _ESCAPES = {
     0x5C: b"\\\\",
 }
 _NANO = 1_000_000_000
+_STREAMS = ("stdout", "stderr")
+_NONE: dict[str, str] = {}
 
 
 def _go_replace(error: UnicodeError) -> tuple[str, int]:
@@ -132,6 +134,9 @@ class Decoder:
             if time != self._text:
                 self._nanoseconds = parse_time(time)
                 self._text = time
-            return stream, self._nanoseconds, text.encode("utf-8", "surrogatepass")
-        except (ValueError, KeyError, TypeError, AttributeError):
+            attributes = record.get("attrs") or _NONE
+            if stream not in _STREAMS or not isinstance(attributes, dict):
+                return None
+            return stream, self._nanoseconds, text.encode("utf-8", "surrogatepass"), attributes
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return None

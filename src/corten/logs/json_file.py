@@ -3,6 +3,7 @@
     <path>         what is written now
     <path>.1       the file before it; a higher number is older
     <path>.<n-1>   the oldest kept, n = max_file
+    <path>.N.gz    one of them compressed, where that was asked for (:mod:`corten.logs.compress`)
 
 Rotation is lazy, as Docker's: the line that crosses ``max_size`` still goes into its file, the next one into a new
 file. Renames go oldest first, so that a reader finds every line in exactly one file at any moment (it compares
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import os
 
+from corten.logs.compress import SUFFIX, Compressor, rotated
 from corten.logs.encode import encode_lines, encode_piece, suffix
 
 #: A line longer than this is cut into pieces of this size; only the last has the newline (moby, logger.Copier).
@@ -24,20 +26,26 @@ DEFAULT_MAX_FILE = 5
 STREAMS = ("stdout", "stderr")
 
 
-def rotated(path: str, number: int) -> str:
-    """The name of the ``number``-th file back; 0 is the current one."""
-    return f"{path}.{number}" if number else path
-
-
 class Writer:
     """Appends what a container writes. Not thread-safe; one writer per path.
 
     ``max_size`` in bytes, 0 for no limit; ``max_file`` counts the current file. ``attributes`` is the JSON object of
-    ``--log-opt labels/env`` or empty. A failing disk (ENOSPC, EIO) costs log lines, never the container: they are
-    counted in ``lost``.
+    ``--log-opt labels/env/tag`` or empty. A failing disk (ENOSPC, EIO) costs log lines, never the container: they are
+    counted in ``lost``. With ``compress`` somebody has to call :meth:`work` now and then.
     """
 
-    __slots__ = ("_attributes", "_file", "_held", "_since", "_size", "lost", "max_file", "max_size", "path")
+    __slots__ = (
+        "_attributes",
+        "_compressor",
+        "_file",
+        "_held",
+        "_since",
+        "_size",
+        "lost",
+        "max_file",
+        "max_size",
+        "path",
+    )
 
     def __init__(
         self,
@@ -46,6 +54,7 @@ class Writer:
         max_size: int = DEFAULT_MAX_SIZE,
         max_file: int = DEFAULT_MAX_FILE,
         attributes: bytes = b"",
+        compress: bool = False,
     ) -> None:
         self.path = path
         self.max_size = max_size
@@ -56,6 +65,7 @@ class Writer:
         self._since = {"stdout": 0, "stderr": 0}  # the time of the line's first piece, while a line is in pieces
         self._file = -1
         self._size = 0
+        self._compressor = Compressor(path, max_file) if compress and max_file > 1 else None
         self.reopen()
 
     def write(self, stream: str, chunk: bytes, now_ns: int) -> None:
@@ -89,8 +99,24 @@ class Writer:
             self._append(memoryview(b"\n"))
 
     def close(self) -> None:
-        """Give the descriptor back; what is held of unfinished lines was for :meth:`finish`."""
+        """Give the descriptors back; what is held of unfinished lines was for :meth:`finish`."""
         self._close_file()
+        if self._compressor is not None:
+            self._compressor.stop()
+
+    def work(self) -> float:
+        """Compress a little; seconds until the next call is wanted, negative for not before the next write."""
+        if self._compressor is None or not self._compressor.busy:
+            return -1.0
+        return 0.0 if self._compressor.step() else -1.0
+
+    def throttles(self) -> bool:
+        """Whether the container should write less: a file takes everything."""
+        return False
+
+    def owes(self) -> bool:
+        """Whether something would be lost by :meth:`close`: nothing that was written ever is."""
+        return False
 
     def _close_file(self) -> None:
         if self._file >= 0:
@@ -150,17 +176,29 @@ class Writer:
         """Make ``path`` a new, empty file. When that fails, logging goes on in the old one."""
         try:
             if self.max_file > 1:
-                for number in range(self.max_file - 1, 0, -1):
-                    try:
-                        os.rename(rotated(self.path, number - 1), rotated(self.path, number))
-                    except FileNotFoundError:
-                        continue
+                self._shift()
             else:
                 os.unlink(self.path)
             self.reopen()
         except OSError:
             self.lost += 1
             self._recover()
+
+    def _shift(self) -> None:
+        """Every file one place back, the oldest first."""
+        forms = ("",) if self._compressor is None else ("", SUFFIX)
+        for number in range(self.max_file, 0, -1):
+            for form in forms:
+                source = rotated(self.path, number - 1) + form
+                try:
+                    if number == self.max_file:
+                        os.unlink(source)
+                    else:
+                        os.rename(source, rotated(self.path, number) + form)
+                except FileNotFoundError:
+                    continue
+        if self._compressor is not None:
+            self._compressor.shifted()
 
     def _recover(self) -> None:
         """After a failed rotation: write on in whatever ``path`` is now, and try again after another ``max_size``."""

@@ -13,6 +13,7 @@ from corten import errors
 from corten.cgroup.group import Group
 from corten.linux import process
 from corten.shim import exits, freezing, task, zygote
+from corten.shim.log import reopen_log
 from corten.shim.stdio import Streams
 from corten.shim.task import Task
 
@@ -122,7 +123,7 @@ def _adopt(supervisor: Supervisor, message: dict[str, Any], fds: Descriptors, re
     ours = {role: numbers[0] for role, numbers in fds.items() if role in ("stdin", "stdout", "stderr", "console")}
     fds.clear()
     subject.streams = Streams(
-        supervisor.loop, subject, zygote.reopen_log(state.get("log")), is_terminal=bool(state["terminal"]),
+        supervisor.loop, subject, reopen_log(state.get("log")), is_terminal=bool(state["terminal"]),
         takes_input="stdin" in ours or (bool(state["open_stdin"]) and "console" in ours),
         stdin_once=bool(state["stdin_once"]),
     )  # fmt: skip

@@ -5,7 +5,8 @@
             <--stdin--- Streams <---- every attached client that reads input, in order of arrival
 
 Owns the descriptors of our side. Refuses to know processes: that one ended is told by :meth:`Streams.hurry`.
-What nobody attached to is logged all the same, and never waits.
+What nobody attached to is logged all the same. Output waits for a client that lags, and for a log that says so
+(:mod:`corten.shim.log`), by not being read.
 """
 
 from __future__ import annotations
@@ -15,30 +16,22 @@ import time
 
 from corten.linux import terminal
 from corten.shim.attach import STDERR, STDOUT, Client
+from corten.shim.log import LINGER, linger
 from corten.shim.loop import WRITE, note
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Final, Protocol
 
+    from corten.shim.log import Log
     from corten.shim.loop import Loop
-
-    class Log(Protocol):
-        """What :class:`corten.logs.json_file.Writer` offers."""
-
-        lost: int
-        path: str
-
-        def write(self, stream: str, chunk: bytes, now_ns: int) -> None: ...
-        def finish(self, stream: str, now_ns: int) -> None: ...
-        def reopen(self) -> None: ...
-        def close(self) -> None: ...
 
     class Owner(Protocol):
         """Who has these streams."""
 
         def output_ended(self) -> None: ...
         def detached(self) -> None: ...
+        def log_lost(self, lines: int) -> None: ...
 
 
 _READ: Final = 65536
@@ -89,9 +82,11 @@ class Streams:
         "_log",
         "_loop",
         "_lost",
+        "_noted",
         "_outputs",
         "_owner",
         "_pending",
+        "_tended",
         "stdin_once",
         "takes_input",
         "terminal",
@@ -103,7 +98,8 @@ class Streams:
         self._loop = loop
         self._owner: Owner | None = owner
         self._log = log
-        self._lost = 0
+        self._lost = self._noted = 0
+        self._tended = False
         self.terminal = is_terminal
         self.takes_input = takes_input
         self.stdin_once = stdin_once
@@ -162,20 +158,48 @@ class Streams:
 
     def deliver(self, stream: int, chunk: bytes) -> None:
         """To the log, then to the clients."""
-        if self._log is not None:
-            self._log.write(NAMES[stream], chunk, time.time_ns())
-            if self._log.lost and not self._lost:
-                self._report_loss(self._log)
+        log = self._log
+        if log is not None:
+            log.write(NAMES[stream], chunk, time.time_ns())
+            if not self._tended:
+                self._tend()
+            if log.lost > 2 * self._lost:
+                self._report_loss(log)
         if self._clients:
             for client in self._clients:
                 client.put(stream, chunk)
-            if not self._hurried and any(client.lags() for client in self._clients):
-                self._pause()
+        if not self._hurried and self._is_full():
+            self._pause()
 
-    def _report_loss(self, log: Log) -> None:
-        """A line in shim.log at the first loss and one at the end: a full disk must not fill another."""
+    def _is_full(self) -> bool:
+        """Whether somebody who takes the output is behind."""
+        return (self._log is not None and self._log.throttles()) or any(client.lags() for client in self._clients)
+
+    def _tend(self) -> None:
+        """Let the log do what it put off, now and as often as it asks for it."""
+        again, self._tended = self._tended, False
+        if self._log is None:
+            return
+        delay = self._log.work()
+        if delay >= 0:
+            self._tended = True
+            self._loop.after(delay, self._tend)
+        if again:
+            self.caught_up()
+
+    def _report_loss(self, log: Log, *, last: bool = False) -> None:
+        """The engine hears of every doubling; shim.log has a line at the first loss and one at the end."""
+        if last or not self._lost:
+            note(f"{log.path}: {log.lost} lines could not be written")
+            self._noted = log.lost
         self._lost = log.lost
-        note(f"{log.path}: {log.lost} lines could not be written")
+        if self._owner is not None:
+            self._owner.log_lost(log.lost)
+
+    @property
+    def log_lost(self) -> int:
+        """Lines that are in no log."""
+        return 0 if self._log is None else self._log.lost
 
     def ended(self, output: Output) -> None:
         """End of file on an output.
@@ -206,8 +230,8 @@ class Streams:
         return not self._outputs
 
     def caught_up(self) -> None:
-        """A client that lagged has room again."""
-        if not any(client.lags() for client in self._clients):
+        """Somebody who lagged has room again."""
+        if not self._is_full():
             self._resume()
 
     def _pause(self) -> None:
@@ -326,9 +350,9 @@ class Streams:
                 self._log.finish(NAMES[output.stream], time.time_ns())
         self._outputs = ()
         self.release()
-        if self._log is not None:
-            if self._log.lost > self._lost:
-                self._report_loss(self._log)
-            self._log.close()
-            self._log = None
+        log, self._log = self._log, None
+        if log is not None:
+            if log.lost > self._noted:
+                self._report_loss(log, last=True)
+            linger(self._loop, log, time.monotonic() + LINGER)
         self._owner = None

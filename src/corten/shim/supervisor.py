@@ -186,6 +186,10 @@ class Supervisor:
         """A client typed its detach keys."""
         self.engine.event({"event": "detached", **subject.names()})
 
+    def log_lost(self, subject: Task, lines: int) -> None:
+        """So many lines of its output are in no log."""
+        self.engine.event({"event": "log_lost", **subject.names(), "lines": lines})
+
     def engine_left(self) -> None:
         """Nobody will acknowledge soon: (6) for those that wait for it."""
         for subject in self.tasks.values():

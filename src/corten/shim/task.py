@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         def process_ended(self, task: Task) -> None: ...
         def output_ended(self, task: Task) -> None: ...
         def detached(self, task: Task) -> None: ...
+        def log_lost(self, task: Task, lines: int) -> None: ...
 
 
 class Task:
@@ -85,6 +86,10 @@ class Task:
         """Called by the streams."""
         self.owner.detached(self)
 
+    def log_lost(self, lines: int) -> None:
+        """Called by the streams."""
+        self.owner.log_lost(self, lines)
+
     def document(self) -> dict[str, Any]:
         """The task as messages and the state file have it."""
         document: dict[str, Any] = {
@@ -98,6 +103,7 @@ class Task:
             "cgroup": self.cgroup,
             "private_pids": self.private_pids,
             "starting": self.starting,
+            "log_lost": self.streams.log_lost,
         }
         if self.exit is not None and self.reported:
             document["exit"] = self.exit.document()

@@ -21,11 +21,10 @@ import time
 from corten import errors
 from corten.cgroup.group import Group
 from corten.linux import process, procfs
-from corten.logs.json_file import Writer
-from corten.oci.document import encode
 from corten.runtime import container, sync
 from corten.shim import task
 from corten.shim.exits import Exit
+from corten.shim.log import open_log
 from corten.shim.stdio import Streams
 from corten.shim.task import Task
 
@@ -205,7 +204,7 @@ def start(supervisor: Supervisor, message: dict[str, Any], fds: dict[str, list[i
         raise errors.NotSupported("hooks are not supported for containers of the engine")
     group = message["cgroup"]
     subject = Task(supervisor, message["id"], "", group["path"], private_pids=_has_private_pids(spec))
-    log = _open_log(message.get("log"))  # (1)
+    log = open_log(message.get("log"))  # (1)
     subject.streams = Streams(
         supervisor.loop,
         subject,
@@ -280,24 +279,6 @@ def _attach(subject: Task, message: dict[str, Any], fds: dict[str, list[int]]) -
     for options in wanted:
         early = binascii.a2b_base64(options.get("prefix") or "")
         subject.streams.attach(sockets.pop(0), options, early)
-
-
-def _open_log(options: dict[str, Any] | None) -> Writer | None:
-    driver = (options or {}).get("driver", "none")
-    if options is None or driver == "none":
-        return None
-    if driver != "json-file":
-        raise errors.NotSupported(f"log driver {driver} is not supported yet")
-    attributes = encode(options["attributes"]).encode() if options.get("attributes") else b""
-    return Writer(options["path"], max_size=options["max_size"], max_file=options["max_file"], attributes=attributes)
-
-
-def reopen_log(options: dict[str, Any] | None) -> Writer | None:
-    """The log of a container that is adopted, None when it cannot be opened: that must not cost the container."""
-    try:
-        return _open_log(options)
-    except (OSError, errors.CortenError, KeyError):
-        return None
 
 
 def _read(fds: dict[str, list[int]]) -> bytes:

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.root
 
 
 def logged(engine: Engine, container: str, stream: str = "stdout") -> bytes:
-    return b"".join(text for name, _, text in Reader(engine.host.log(container)).read() if name == stream)
+    return b"".join(text for name, _, text, _ in Reader(engine.host.log(container)).read() if name == stream)
 
 
 def attach(engine: Engine, container: str, exec_id: str = "", **options: object) -> Client:

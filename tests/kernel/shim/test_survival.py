@@ -29,7 +29,7 @@ COUNT = "i=0; while [ $i -lt %d ]; do i=$((i+1)); echo line $i; done; exit 42"
 
 
 def numbers(host: Host, container: str) -> list[int]:
-    return [int(text.split()[1]) for _, _, text in Reader(host.log(container)).read() if text.startswith(b"line")]
+    return [int(text.split()[1]) for _, _, text, _ in Reader(host.log(container)).read() if text.startswith(b"line")]
 
 
 def state_of(engine: Engine, container: str) -> dict:
@@ -87,7 +87,7 @@ def test_next_engine_gets_the_descriptors_and_the_exit(host: Host) -> None:
     os.write(second.handed["c1", ""]["stdin"], b"word\n")
     second.event("exited", "c1", "e1")
     assert second.end("c1")["code"] == 6
-    assert [text for _, _, text in Reader(host.log("c1")).read()] == [b"got word\n"]
+    assert [text for _, _, text, _ in Reader(host.log("c1")).read()] == [b"got word\n"]
     second.close()
 
 
@@ -271,7 +271,7 @@ def test_cve_2020_15257_the_socket_is_out_of_a_containers_reach(host: Host) -> N
     # A container in the host's network namespace, as root of it, sees the same table and can reach nothing in it.
     engine.start("c1", "sh", "-c", "grep shim /proc/net/unix | grep -c @", namespaces=("pid", "ipc", "uts", "mount"))
     engine.end("c1")
-    assert [text for _, _, text in Reader(host.log("c1")).read()] == [b"0\n"]
+    assert [text for _, _, text, _ in Reader(host.log("c1")).read()] == [b"0\n"]
     os.chmod(host.exec_root, 0o777)
     os.chmod(host.top, 0o777)
     os.chmod(path, 0o777)

@@ -17,6 +17,7 @@ from corten.shim.stdio import Streams
 class Log:
     lost = 0
     path = "/log"
+    full = False
 
     def __init__(self) -> None:
         self.data = {"stdout": b"", "stderr": b""}
@@ -27,6 +28,15 @@ class Log:
 
     def finish(self, stream: str, now_ns: int) -> None:
         self.finished.append(stream)
+
+    def throttles(self) -> bool:
+        return self.full
+
+    def work(self) -> float:
+        return 0.01 if self.full else -1.0
+
+    def owes(self) -> bool:
+        return False
 
     def reopen(self) -> None: ...
     def close(self) -> None: ...
@@ -41,6 +51,9 @@ class Owner:
 
     def detached(self) -> None:
         self.events.append("detached")
+
+    def log_lost(self, lines: int) -> None:
+        self.events.append(f"lost {lines}")
 
 
 class Stage:
@@ -152,6 +165,25 @@ def test_input_of_several_clients_arrives_in_order(stage: Stage) -> None:
     second.send(b"two")
     stage.settle()
     assert os.read(stage.stdin, 100) == b"early one two"
+
+
+def test_output_waits_for_a_log_that_is_full_and_goes_on(stage: Stage) -> None:
+    stage.log.full = True
+    os.write(stage.stdout, b"one\n")
+    stage.settle()
+    os.write(stage.stdout, b"two\n")
+    stage.settle()
+    assert stage.log.data["stdout"] == b"one\n"
+    stage.log.full = False
+    stage.settle()
+    assert stage.log.data["stdout"] == b"one\ntwo\n"
+
+
+def test_lost_lines_are_told_at_every_doubling(stage: Stage) -> None:
+    for stage.log.lost in (1, 2, 3, 5, 7, 11):
+        os.write(stage.stdout, b"x\n")
+        stage.settle(0.02)
+    assert stage.owner.events == ["lost 1", "lost 3", "lost 7"]
 
 
 def test_half_close_ends_stdin_and_leaves_output(stage: Stage) -> None:

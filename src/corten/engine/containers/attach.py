@@ -83,7 +83,7 @@ class Attacher:
         with socket.socket(fileno=os.dup(attachment.fd)) as client:
             client.setblocking(True)
             try:
-                for stream, _, data in entries_of(path, wanted):
+                for stream, _, data, _ in entries_of(path, wanted):
                     client.sendall(frame(stream, data) if framed else data)
             finally:
                 client.setblocking(False)

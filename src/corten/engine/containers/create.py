@@ -21,6 +21,7 @@ import msgspec
 from corten.api.types.container import ContainerConfig, ContainerCreate, ContainerCreateResponse, HostConfig
 from corten.api.types.network import NetworkingConfig
 from corten.engine.config import EngineConfig
+from corten.engine.containers import logging
 from corten.engine.containers.facts import network_request
 from corten.engine.containers.joins import JOIN, Joins
 from corten.engine.containers.links import Links
@@ -102,6 +103,8 @@ class Creator:
                 chain_id=str(image.chain_id or ""),
                 platform="linux",
             )
+            driver.validate(host.LogConfig.Type, host.LogConfig.Config or {})
+            logging.check(record)
             self._networks.validate(network_request(record))
             record = msgspec.structs.replace(record, links=self._links.register(record))
             record, rootfs = await self._make(record, image, undo)  # (5) (6)
@@ -119,8 +122,6 @@ class Creator:
         refusals.refuse(config, host)
         checks.check(config, host)
         warnings = check_resources(host, self._limits)
-        log = host.LogConfig
-        driver.validate(log.Type or self._config.log_driver, log.Config or {})
         if host.NetworkMode == "host" and host.PortBindings:
             warnings.append("Published ports are discarded when using host network mode")
         return warnings

@@ -10,6 +10,7 @@ import msgspec
 
 from corten.engine import devices
 from corten.engine.config import EngineConfig
+from corten.engine.containers import logging
 from corten.engine.containers.joins import JOIN, Joins
 from corten.engine.containers.links import Links
 from corten.engine.networks.record import EndpointRecord
@@ -68,25 +69,18 @@ class HostFacts:
 
     def log(self, record: ContainerRecord) -> dict[str, Any]:
         """The ``log`` field of the shim's ``start``."""
-        log = record.host.LogConfig
-        if log.Type == "none":
-            return {"driver": "none"}
-        size, count = driver.json_file_limits(log.Config or {})
-        return {
-            "driver": "json-file",
-            "path": self.log_path(record),
-            "max_size": size,
-            "max_file": count,
-            "attributes": driver.attributes(
-                log.Config or {}, record.config.Labels or {}, list(record.config.Env or ())
-            ),
-        }
+        return logging.document(record, self.log_path(record))
 
     def log_path(self, record: ContainerRecord) -> str:
-        """The json-file log; empty for ``none``."""
-        if record.host.LogConfig.Type == "none":
+        """The log that can be read back; empty where there is none."""
+        name = record.host.LogConfig.Type
+        if not driver.has_file(name, record.host.LogConfig.Config or {}):
             return ""
-        return f"{self._config.container_directory(record.id)}/log/{record.id}-json.log"
+        return f"{self._config.container_directory(record.id)}/log/{_log_name(name, record.id)}"
+
+    def shown_log_path(self, record: ContainerRecord) -> str:
+        """``LogPath`` of inspect: Docker tells that of json-file alone."""
+        return self.log_path(record) if record.host.LogConfig.Type == "json-file" else ""
 
     def _files(self, record: ContainerRecord, endpoint: EndpointRecord) -> dict[str, str]:
         owner = record.id
@@ -94,6 +88,13 @@ class HostFacts:
             owner = endpoint.mode.removeprefix(JOIN)
         directory = self._config.container_directory(owner)
         return {f"/etc/{name}": f"{directory}/{name}" for name in ("resolv.conf", "hostname", "hosts")}
+
+
+def _log_name(name: str, container_id: str) -> str:
+    """Docker's own names, so that a collector's pattern ``*-json.log`` takes json-file logs and nothing else."""
+    if name == "json-file":
+        return f"{container_id}-json.log"
+    return "container-cached.log" if name in driver.REMOTE else "container.log"
 
 
 def _network_kind(mode: str) -> str:

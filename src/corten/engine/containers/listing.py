@@ -80,7 +80,7 @@ class Listing:
         if mounted is None:
             mounted = await asyncio.to_thread(self._snapshotter.prepare, record.id, record.chain)
         graph = render.graph(mounted)
-        paths = Paths(directory=directory, log=self._facts.log_path(record), graph=graph)
+        paths = Paths(directory=directory, log=self._facts.shown_log_path(record), graph=graph)
         found = render.inspect(record, paths, self._execs.of(record.id), await self._sizes(record, wanted=size))
         found.HostConfig.Links = self._links.shown(record)
         return found

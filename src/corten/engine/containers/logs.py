@@ -1,13 +1,15 @@
-"""``logs``: a container's json-file log as the stream its clients read.
+"""``logs``: a container's log as the stream its clients read.
 
-Owns selection by stream, time stamps, details and framing, and how following ends: with the container, or with the
-client. Refuses to know the file format (:mod:`corten.logs.reader`).
+Owns selection by stream, time stamps, details and framing, and how following ends: with the container (as in Docker,
+also where it is started again at once), at ``until``, or with the client. Files are read in threads, and only as fast
+as the client takes it. Refuses to know the file format (:mod:`corten.logs.reader`).
 """
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Final
+from urllib.parse import quote_plus
 
 from corten.engine.containers.facts import HostFacts
 from corten.engine.containers.framing import frame
@@ -17,7 +19,7 @@ from corten.errors import InvalidArgument, NotSupported
 from corten.logs import driver
 from corten.logs.reader import Follower, Reader
 
-Entry = tuple[str, int, bytes]
+Entry = tuple[str, int, bytes, dict[str, str]]
 #: Bytes gathered before they are given to the connection.
 _BATCH: Final = 64 * 1024
 
@@ -26,7 +28,8 @@ def check(container: Container, options: LogsOptions) -> None:
     """Raises what Docker answers before the stream begins."""
     if not (options.stdout or options.stderr):
         raise InvalidArgument("Bad parameters: you must choose at least one stream")
-    if container.record.host.LogConfig.Type == "none":
+    log = container.record.host.LogConfig
+    if not driver.has_file(log.Type, log.Config or {}):
         raise NotSupported("configured logging driver does not support reading")
 
 
@@ -46,16 +49,10 @@ class LogStream:
         self._options = options
         self._path = facts.log_path(record)
         self._terminal = record.config.Tty
-        self._details = b""
-        if options.details:
-            pairs = driver.attributes(
-                record.host.LogConfig.Config or {}, record.config.Labels or {}, record.config.Env or []
-            )
-            self._details = ",".join(f"{key}={value}" for key, value in sorted(pairs.items())).encode() + b" "
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Framed (or, with a terminal, raw) bytes."""
-        if self._options.follow:
+        if self._options.follow and self._container.record.state.alive:
             async for chunk in self._follow():
                 yield chunk
             return
@@ -77,39 +74,54 @@ class LogStream:
     async def _follow(self) -> AsyncIterator[bytes]:
         """New output as it is written, until the container has ended and everything it wrote was given."""
         options = self._options
-        over = self._container.next_exit() if self._container.record.state.alive else None
+        more = asyncio.Event()
+        over = self._container.next_exit()
+        over.add_done_callback(lambda _: more.set())
         follower = await asyncio.to_thread(
             lambda: Follower(self._path, since_ns=options.since_ns, until_ns=options.until_ns, tail=options.tail)
         )
-        changed = asyncio.Event()
+        reading: asyncio.Future[bytes] | None = None
         loop = asyncio.get_running_loop()
-        loop.add_reader(follower.fileno(), changed.set)
-        if over is not None:
-            over.add_done_callback(lambda _: changed.set())
         try:
             while True:
-                ended = over is None or over.done()
-                changed.clear()
-                entries = [entry for entry in follower.poll() if _wanted(entry, options)]
-                if entries:
-                    yield b"".join(map(self._render, entries))
-                elif follower.ended or ended or _past(options.until_ns):
+                more.clear()
+                last = over.done() or _past(options.until_ns)  # asked first: what was written before is read after
+                reading = loop.run_in_executor(None, self._poll, follower)
+                chunk = await asyncio.shield(reading)
+                if chunk:
+                    yield chunk
+                elif follower.ended or last:
                     return
                 else:
-                    await _wait(changed, options.until_ns)
+                    await _change(follower, more, options.until_ns)
         finally:
-            loop.remove_reader(follower.fileno())
-            follower.close()
-            if over is not None:
-                over.cancel()
+            over.cancel()
+            if reading is not None and not reading.done():  # cancelled while a thread still reads
+                reading.add_done_callback(lambda _: follower.close())
+            else:
+                follower.close()
+
+    def _poll(self, follower: Follower) -> bytes:
+        """What the client is to see of what is new; empty when nothing is new."""
+        while entries := follower.poll():
+            chunk = b"".join(self._render(entry) for entry in entries if _wanted(entry, self._options))
+            if chunk:
+                return chunk
+        return b""
 
     def _render(self, entry: Entry) -> bytes:
-        stream, when, data = entry
-        if self._details:
-            data = self._details + data
+        stream, when, data, attributes = entry
+        if self._options.details:
+            data = _details(attributes) + b" " + data
         if self._options.timestamps:
             data = rfc3339(when).encode() + b" " + data
         return data if self._terminal else frame(stream, data)
+
+
+def _details(attributes: Mapping[str, str]) -> bytes:
+    """``key=value`` pairs by key, each half escaped as in a URL's query."""
+    pairs = (f"{quote_plus(str(key))}={quote_plus(str(attributes[key]))}" for key in sorted(attributes))
+    return ",".join(pairs).encode()
 
 
 def _wanted(entry: Entry, options: LogsOptions) -> bool:
@@ -120,12 +132,21 @@ def _past(until_ns: int) -> bool:
     return bool(until_ns) and time.time_ns() >= until_ns
 
 
-async def _wait(changed: asyncio.Event, until_ns: int) -> None:
-    seconds = max(0.0, (until_ns - time.time_ns()) / 1e9) if until_ns else None
+async def _change(follower: Follower, more: asyncio.Event, until_ns: int) -> None:
+    """Wait until ``more`` is set, by the end of the container or because files have changed, or ``until`` has come."""
+    loop = asyncio.get_running_loop()
+    loop.add_reader(follower.fileno(), _found, loop, follower.fileno(), more)
     try:
-        await asyncio.wait_for(changed.wait(), seconds)
+        await asyncio.wait_for(more.wait(), max(0.0, (until_ns - time.time_ns()) / 1e9) if until_ns else None)
     except TimeoutError:
         return
+    finally:
+        loop.remove_reader(follower.fileno())
+
+
+def _found(loop: asyncio.AbstractEventLoop, descriptor: int, more: asyncio.Event) -> None:
+    loop.remove_reader(descriptor)  # it stays readable until a thread has read it
+    more.set()
 
 
 def rfc3339(when_ns: int) -> str:

@@ -20,6 +20,7 @@ from typing import Any, Final
 import msgspec
 
 from corten.engine.config import EngineConfig
+from corten.engine.containers import logging
 from corten.engine.containers.facts import HostFacts
 from corten.engine.containers.links import Links
 from corten.engine.containers.notices import Notices
@@ -147,6 +148,9 @@ class Starter:
         if container.rootfs is None:
             # The record is durable, its tree is not: after a power cut it may have to be made again.
             container.rootfs = await asyncio.to_thread(self._snapshotter.prepare, record.id, record.chain)
+        log = self._facts.log(record)
+        if "sink" in log:
+            await asyncio.to_thread(logging.connect, log)
         identity = document.Identity(args=record.command, config=record.config, host=host, mounts=record.mounts)
         spec = document.build(identity, self._facts.of(record, sandbox.record, made), self._config)
         return {
@@ -158,7 +162,7 @@ class Starter:
             "stdin_once": record.config.StdinOnce,
             "init": self._config.default_init if host.Init is None else host.Init,
             "cgroup": {"path": spec["linux"]["cgroupsPath"], "resources": spec["linux"]["resources"]},
-            "log": self._facts.log(record),
+            "log": log,
         }
 
 

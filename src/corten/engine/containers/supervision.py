@@ -43,7 +43,7 @@ class Supervision:
         self._notices = notices
 
     def event(self, name: str, fields: dict[str, Any]) -> None:
-        """``exited``, ``started``, ``detached`` or ``oom``."""
+        """``exited``, ``started``, ``detached``, ``oom`` or ``log_lost``."""
         container = self._roster.get(str(fields.get("id", "")))
         exec_id = str(fields.get("exec_id") or "")
         if container is None:
@@ -60,6 +60,8 @@ class Supervision:
             self._soon(self._meet(container, fields))
         elif name == "oom":
             self._notices.container(container.record, "oom")
+        elif name == "log_lost":
+            container.lines_lost = int(fields["lines"])
         elif name == "detached":
             self._notices.container(container.record, "exec_detach" if exec_id else "detach", **_named(exec_id))
 
@@ -125,6 +127,7 @@ class Supervision:
         ended without it, or simply running.
         """
         record = container.record
+        container.lines_lost = int(state.get("log_lost") or state.get("lines") or 0)
         if not record.state.alive:
             began = record.state.started(
                 int(state["pid"]), int(state["started_at"]) or time.time_ns(), int(state["start_ticks"])

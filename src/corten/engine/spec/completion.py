@@ -26,17 +26,13 @@ def default_hostname(host: HostConfig, hostname: str) -> str:
 
 def complete_host(host: HostConfig, engine: EngineConfig) -> HostConfig:
     """HostConfig as inspect shows it."""
-    log = host.LogConfig
-    if not log.Type:
-        own = dict(engine.log_options) if engine.log_driver else {}
-        log = LogConfig(Type=engine.log_driver, Config={**own, **(log.Config or {})})
     swap = host.MemorySwap
     if host.Memory > 0 and swap == 0:
         swap = 2 * host.Memory
     privileged = host.Privileged
     return msgspec.structs.replace(
         host,
-        LogConfig=log,
+        LogConfig=log_config(host.LogConfig, engine),
         MemorySwap=swap,
         NetworkMode="bridge" if host.NetworkMode in ("", "default") else host.NetworkMode,
         IpcMode=host.IpcMode or engine.default_ipc_mode,
@@ -46,6 +42,14 @@ def complete_host(host: HostConfig, engine: EngineConfig) -> HostConfig:
         MaskedPaths=_paths(host.MaskedPaths, defaults.MASKED_PATHS, privileged=privileged),
         ReadonlyPaths=_paths(host.ReadonlyPaths, defaults.READONLY_PATHS, privileged=privileged),
     )
+
+
+def log_config(given: LogConfig, engine: EngineConfig) -> LogConfig:
+    """The engine's options count where its driver is used; those of the cache always (moby, daemon/logs.go)."""
+    name = given.Type or engine.log_driver
+    same = name == engine.log_driver
+    own = {key: value for key, value in engine.log_options.items() if same or key.startswith("cache-")}
+    return LogConfig(Type=name, Config={**own, **(given.Config or {})})
 
 
 def _paths(wanted: list[str] | None, standard: tuple[str, ...], *, privileged: bool) -> list[str] | None:
