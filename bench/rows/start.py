@@ -4,6 +4,8 @@ Equal means: the same root file system, the same program, capabilities, seccomp 
 limit and namespaces; the peers' root is a plain directory where ours also mounts an overlay. All three are timed from
 the request to the moment their caller may go on: ours when ``start`` answers (the program has been exec'd), theirs when
 ``run -d`` returns (the same moment). Ours includes two HTTP requests and the record on disk.
+
+Then command against command: ``corten-runtime run``, ``runc run`` and ``crun run`` of a program that ends at once.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,6 +54,12 @@ def equal_config(pair: Pair) -> dict[str, object]:
 def start(pair: Pair, busybox_tar: Path, scratch: Path) -> Iterator[Row]:
     """One container at a time: start it, then remove it outside the measured time."""
     folder = bundle(scratch, busybox_tar, equal_config(pair))
+    short = scratch / "short"
+    short.mkdir()
+    config = json.loads((folder / "config.json").read_text())
+    config["process"]["args"] = ["true"]
+    config["root"] = {"path": str(folder / "rootfs")}
+    (short / "config.json").write_text(json.dumps(config))
     api = Api(str(pair.engine.socket))
     # crun refuses the hybrid layout; in this private mount namespace its v2 part can be hidden from both runtimes.
     hidden = ["unshare", "--mount", "sh"]
@@ -89,6 +98,17 @@ def start(pair: Pair, busybox_tar: Path, scratch: Path) -> Iterator[Row]:
     values = interleave({"corten": ours, "crun": lambda: peer("crun"), "runc": lambda: peer("runc")}, ROUNDS, warm_up=3)
     yield Row("API create+start until exec'd", "corten", "crun", 0.6, "ms", values)
     yield Row("the same", "corten", "runc", 0.3, "ms", values)
+    programs = {"corten-runtime": str(Path(sys.executable).with_name("corten-runtime")), "runc": "runc", "crun": "crun"}
+
+    def whole(name: str) -> float:
+        """The whole life of a container that ends at once, as ``run`` does it in the foreground."""
+        return milliseconds(
+            lambda: tell(f"{programs[name]} --root {scratch}/{name} run --bundle {short} short-{name} </dev/null")
+        )
+
+    values = interleave({name: (lambda name=name: whole(name)) for name in programs}, ROUNDS, warm_up=3)
+    yield Row("corten-runtime run of true", "corten-runtime", "runc", 1.5, "ms", values)
+    yield Row("the same", "corten-runtime", "crun", 1.5, "ms", values)
     shell.stdin.close()
     shell.wait()
     shutil.rmtree(folder)

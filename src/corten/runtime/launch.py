@@ -1,4 +1,4 @@
-"""corten-runtime create, start, run and delete: a container's life as one command after another.
+"""corten-runtime create, start and run: a container's beginning as one command after another.
 
 ``create``: (1) the directory  (2) the cgroup  (3) the fifo and the clone  (4) state.json  (5) hooks of the host, as
 the child asks  (6) the console and a seccomp listener to their sockets  (7) ready: pid file and pidfd. Any failure
@@ -16,7 +16,7 @@ import time
 from corten import errors
 from corten.cgroup.group import Group
 from corten.linux import process as linux_process
-from corten.runtime import bundle, container, handover, hooks, relay, state, sync
+from corten.runtime import bundle, container, handover, hooks, relay, removal, state, sync
 from corten.runtime.flags import Options
 from corten.runtime.seccomp import cached
 from corten.runtime.state import Host
@@ -166,7 +166,7 @@ def _undo(host: Host, held: state.Container, group: Group | None, started: conta
         group.delete()
     held.remove()
     if started is not None:
-        _after_the_end(host, held)
+        removal.after_the_end(host, held)
 
 
 def start(host: Host, identifier: str) -> None:
@@ -215,36 +215,11 @@ def run(host: Host, identifier: str, options: Options) -> int:
         start(host, identifier)
         code = 0 if detached else await_exit(launch)
     except BaseException:
-        delete(host, state.load(host.root, identifier), force=True)
+        removal.delete(host, state.load(host.root, identifier), force=True)
         raise
     if not detached and "keep" not in options.switches:
-        _destroy(host, state.load(host.root, identifier))
+        removal.destroy(host, state.load(host.root, identifier))
     return code
-
-
-def delete(host: Host, held: state.Container, *, force: bool) -> None:
-    """Remove a container that has ended or never began; with ``force`` end it first."""
-    status = held.status(host.hierarchy)
-    if status not in ("stopped", "created") and not force:
-        raise errors.Conflict(f"cannot delete container {held.id} that is not stopped: {status}")
-    if status != "stopped":
-        held.group(host.hierarchy).kill()
-        held.await_end()
-    _destroy(host, held)
-
-
-def _destroy(host: Host, held: state.Container) -> None:
-    """Everything of a container that has ended, and the poststop hooks."""
-    group = held.group(host.hierarchy)
-    group.kill()
-    group.delete()
-    held.remove()
-    _after_the_end(host, held)
-
-
-def _after_the_end(host: Host, held: state.Container) -> None:
-    for text in hooks.run_all(held.spec, "poststop", held.oci_state("stopped")):
-        host.warn(text)
 
 
 def await_exit(launch: Launch) -> int:

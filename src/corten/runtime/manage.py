@@ -7,7 +7,7 @@ import os
 from corten.errors import Conflict, InvalidArgument, NotFound, NotSupported
 from corten.linux import process as linux_process
 from corten.oci.runtime import validate_resources
-from corten.runtime import bundle, launch, state
+from corten.runtime import bundle, removal, state
 from corten.runtime.flags import Options, size
 from corten.runtime.state import Host
 
@@ -83,7 +83,7 @@ def delete(host: Host, identifier: str, options: Options) -> None:
             state.Container(host.root, identifier, {}).remove()
             return
         raise
-    launch.delete(host, held, force=force)
+    removal.delete(host, held, force=force)
 
 
 def pause(host: Host, identifier: str) -> None:
