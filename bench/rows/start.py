@@ -5,7 +5,7 @@ limit and namespaces; the peers' root is a plain directory where ours also mount
 the request to the moment their caller may go on: ours when ``start`` answers (the program has been exec'd), theirs when
 ``run -d`` returns (the same moment). Ours includes two HTTP requests and the record on disk.
 
-Then command against command: ``corten-runtime run``, ``runc run`` and ``crun run`` of a program that ends at once.
+Then command against command: ``corten-runtime run`` and ``runc run`` of a program that ends at once.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def start(pair: Pair, busybox_tar: Path, scratch: Path) -> Iterator[Row]:
     values = interleave({"corten": ours, "crun": lambda: peer("crun"), "runc": lambda: peer("runc")}, ROUNDS, warm_up=3)
     yield Row("API create+start until exec'd", "corten", "crun", 0.6, "ms", values)
     yield Row("the same", "corten", "runc", 0.3, "ms", values)
-    programs = {"corten-runtime": str(Path(sys.executable).with_name("corten-runtime")), "runc": "runc", "crun": "crun"}
+    programs = {"corten-runtime": str(Path(sys.executable).with_name("corten-runtime")), "runc": "runc"}
 
     def whole(name: str) -> float:
         """The whole life of a container that ends at once, as ``run`` does it in the foreground."""
@@ -108,7 +108,6 @@ def start(pair: Pair, busybox_tar: Path, scratch: Path) -> Iterator[Row]:
 
     values = interleave({name: (lambda name=name: whole(name)) for name in programs}, ROUNDS, warm_up=3)
     yield Row("corten-runtime run of true", "corten-runtime", "runc", 1.5, "ms", values)
-    yield Row("the same", "corten-runtime", "crun", 1.5, "ms", values)
     shell.stdin.close()
     shell.wait()
     shutil.rmtree(folder)

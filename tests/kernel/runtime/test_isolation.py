@@ -218,7 +218,9 @@ def test_a_small_memory_limit_has_room_for_the_first_process(bundle: Bundle, meg
     bundle.linux["resources"]["memory"] = {"limit": megabytes << 20, "swap": megabytes << 20}
     identifier = bundle.start()
     group = Group(hierarchy.detect(), bundle.linux["cgroupsPath"])
-    peak = Path(group.directory("memory"), "memory.max_usage_in_bytes" if group.hierarchy.version == 1 else "memory.peak")
+    peak = Path(
+        group.directory("memory"), "memory.max_usage_in_bytes" if group.hierarchy.version == 1 else "memory.peak"
+    )
     assert not peak.exists() or int(peak.read_text()) < 4 << 20  # memory.peak: since Linux 5.19
     assert bundle.exec(identifier, "echo", "inside").stdout == "inside\n"
     assert group.oom_count() == 0
