@@ -85,7 +85,6 @@ class Query:
             return None
         match = _TIMESTAMP.match(found)
         if match is None:
-            raise InvalidArgument(f"invalid value for \"{name}\": failed to parse '{found}' as a time: "
-                                  "give seconds since 1970, with a fraction if need be")  # fmt: skip
+            raise InvalidArgument(f'invalid value for "{name}": strconv.ParseInt: parsing "{found}": invalid syntax')
         fraction = int(match[2].ljust(9, "0")) if match[2] else 0
         return int(match[1]) * 10**9 + fraction

@@ -1,7 +1,8 @@
 """What happened, as ``docker events`` tells it: a ring of the latest messages and its live readers.
 
 Owns replay (``since``), the end (``until``) and filters. Refuses to know what a message means: services publish with
-Docker's own types, actions and attributes.
+Docker's own types, actions and attributes. The ring is memory alone: what happened before the engine's start is told
+by nobody, as in Docker.
 """
 
 import asyncio
@@ -14,29 +15,57 @@ from corten.api.filters import Filters
 from corten.api.types.events import Actor, EventMessage
 from corten.errors import InvalidArgument
 
-#: dockerd keeps 256.
-RING: Final = 512
-#: A reader that falls this far behind loses its connection's oldest messages, never the engine's memory.
+#: As many as dockerd keeps (moby, daemon/events: eventsLimit).
+RING: Final = 256
+#: A reader that falls this far behind is cut off: it can come back with ``since``, and the engine's memory is bounded.
 BACKLOG: Final = 4096
 
-ACCEPTED_FILTERS: Final = frozenset(
-    {
-        "config",
-        "container",
-        "daemon",
-        "event",
-        "image",
-        "label",
-        "network",
-        "node",
-        "plugin",
-        "scope",
-        "secret",
-        "service",
-        "type",
-        "volume",
-    }
-)
+#: What an id or a name may be filtered by; the last ones are of a swarm, so that nothing here matches them.
+_SUBJECTS: Final = ("container", "daemon", "plugin", "volume", "network", "node", "service", "secret", "config")
+#: Actions with details behind a colon, which a filter may leave out (moby#25798).
+_DETAILED: Final = frozenset({"health_status", "exec_create", "exec_start"})
+ACCEPTED_FILTERS: Final = frozenset({*_SUBJECTS, "event", "image", "label", "scope", "type"})
+
+
+class SlowReaderError(ConnectionError):
+    """A reader took events too slowly and has lost some."""
+
+
+class _Reader:
+    """One live reader: messages that wait for it, and whether it has missed any."""
+
+    __slots__ = ("_news", "cut", "waiting")
+
+    def __init__(self) -> None:
+        self.waiting: deque[EventMessage] = deque()
+        self.cut = False
+        self._news = asyncio.Event()
+
+    def tell(self, message: EventMessage) -> None:
+        """Another message."""
+        if len(self.waiting) >= BACKLOG:
+            self.cut = True
+            self.waiting.clear()
+        if not self.cut:
+            self.waiting.append(message)
+        self._news.set()
+
+    async def next_before(self, until_ns: int | None) -> EventMessage | None:
+        """The next message; None when ``until_ns`` has come first.
+
+        Raises:
+            SlowReaderError: it has missed some.
+        """
+        while not self.waiting:
+            if self.cut:
+                raise SlowReaderError(f"more than {BACKLOG} events were not read")
+            self._news.clear()
+            try:
+                seconds = None if until_ns is None else max(0.0, (until_ns - time.time_ns()) / 1e9)
+                await asyncio.wait_for(self._news.wait(), seconds)
+            except TimeoutError:
+                return None
+        return self.waiting.popleft()
 
 
 class EventService:
@@ -44,7 +73,7 @@ class EventService:
 
     def __init__(self) -> None:
         self._ring: deque[EventMessage] = deque(maxlen=RING)
-        self._readers: set[asyncio.Queue[EventMessage]] = set()
+        self._readers: set[_Reader] = set()
         self._last_ns = 0
 
     @property
@@ -73,96 +102,88 @@ class EventService:
             message.status, message.id = action, actor_id
         self._ring.append(message)
         for reader in self._readers:
-            if reader.full():
-                reader.get_nowait()
-            reader.put_nowait(message)
+            reader.tell(message)
 
     async def subscribe(
         self, *, since_ns: int | None = None, until_ns: int | None = None, filters: Filters | None = None
     ) -> AsyncIterator[EventMessage]:
-        """Messages after ``since_ns`` (None = from now on), then live ones until ``until_ns`` (None = for ever)."""
+        """Messages from ``since_ns`` on (None: only with an ``until_ns`` is there a replay), then live ones until
+        ``until_ns`` (None: for ever).
+
+        Raises:
+            SlowReaderError: they were not taken fast enough.
+        """
         chosen = filters or Filters({})
         check_filters(chosen)
-        queue: asyncio.Queue[EventMessage] = asyncio.Queue(BACKLOG)
-        self._readers.add(queue)
+        reader = _Reader()
+        self._readers.add(reader)
         try:
-            for message in list(self._ring) if since_ns is not None else ():
-                late = until_ns is not None and message.timeNano > until_ns
-                if since_ns is not None and message.timeNano >= since_ns and not late and matches(message, chosen):
+            for message in self._history(since_ns, until_ns):
+                if matches(message, chosen):
                     yield message
             while True:
-                following = await _next_before(queue, until_ns)
-                if following is None:
+                following = await reader.next_before(until_ns)
+                if following is None or (until_ns is not None and following.timeNano > until_ns):
                     return
                 if matches(following, chosen):
                     yield following
         finally:
-            self._readers.discard(queue)
+            self._readers.discard(reader)
 
-
-async def _next_before(queue: asyncio.Queue[EventMessage], until_ns: int | None) -> EventMessage | None:
-    if until_ns is None:
-        return await queue.get()
-    try:
-        return await asyncio.wait_for(queue.get(), max(0.0, (until_ns - time.time_ns()) / 1e9))
-    except TimeoutError:
-        return None
+    def _history(self, since_ns: int | None, until_ns: int | None) -> list[EventMessage]:
+        if since_ns is None and until_ns is None:
+            return []
+        return [
+            message
+            for message in self._ring
+            if message.timeNano >= (since_ns or 0) and (until_ns is None or message.timeNano <= until_ns)
+        ]
 
 
 def check_filters(filters: Filters) -> None:
-    """Raises InvalidArgument with Docker's text when a key is not an events filter."""
+    """Raises InvalidArgument with Docker's text when a key is not an events filter; dockerd ignores such a key."""
     filters.check(ACCEPTED_FILTERS)
 
 
 def matches(message: EventMessage, filters: Filters) -> bool:
-    """Docker's rules: values of a key are alternatives, keys must all match; containers and images match by id,
-    name or prefix.
+    """Docker's rules: values of a key are alternatives, keys must all match; ids and names match by their beginning,
+    whatever the message is about.
     """
-    attributes = message.Actor.Attributes
+    actor = message.Actor
     return (
-        _any(filters, "type", (message.Type,))
-        and (not filters.has("event") or _action_matches(message, filters))
-        and _any(filters, "scope", (message.scope,))
-        and filters.match_labels("label", attributes)
-        and all(
-            _subject_matches(message, filters, kind) for kind in ("container", "volume", "network", "daemon", "plugin")
-        )
+        _action_matches(message.Action, filters.values("event"))
+        and filters.match_any("type", (message.Type,))
+        and filters.match_any("scope", (message.scope,))
+        and all(_begins(filters.values(kind), actor.ID, actor.Attributes.get("name", "")) for kind in _SUBJECTS)
         and _image_matches(message, filters)
+        and filters.match_labels("label", actor.Attributes)
     )
 
 
-def _any(filters: Filters, key: str, values: tuple[str, ...]) -> bool:
-    wanted = filters.values(key)
-    return not wanted or any(value in wanted for value in values)
-
-
-def _action_matches(message: EventMessage, filters: Filters) -> bool:
-    """``exec_start: ls`` answers to ``exec_start`` and to its full text."""
-    wanted = filters.values("event")
-    return message.Action in wanted or message.Action.partition(":")[0] in wanted
-
-
-def _subject_matches(message: EventMessage, filters: Filters, kind: str) -> bool:
-    wanted = filters.values(kind)
-    if not wanted:
+def _action_matches(action: str, wanted: list[str]) -> bool:
+    """``exec_start: ls`` answers to its full text, and to its beginning where one of ``_DETAILED`` is asked for."""
+    if not wanted or action in wanted:
         return True
-    if message.Type != kind:
-        attribute = message.Actor.Attributes.get(kind, "")
-        return kind == "container" and bool(attribute) and attribute in wanted
-    name = message.Actor.Attributes.get("name", "")
-    return any(value == name or message.Actor.ID.startswith(value) for value in wanted)
+    return not _DETAILED.isdisjoint(wanted) and any(action.startswith(value) for value in wanted)
+
+
+def _begins(wanted: list[str], identifier: str, name: str) -> bool:
+    return not wanted or any(identifier.startswith(value) or name.startswith(value) for value in wanted)
 
 
 def _image_matches(message: EventMessage, filters: Filters) -> bool:
-    wanted = filters.values("image")
-    if not wanted:
-        return True
-    image = message.Actor.Attributes.get("image" if message.Type == "container" else "name", "")
-    bare = image.rpartition(":")[0] or image
-    return any(value in (image, bare, message.Actor.ID) for value in wanted)
+    """An image by id or name, a container by its image's name; a tag may be left out."""
+    name = message.Actor.Attributes.get("name" if message.Type == "image" else "image", "")
+    names = (message.Actor.ID, name, _without_tag(message.Actor.ID), _without_tag(name))
+    return filters.match_any("image", names)
 
 
-def check_window(since_ns: int | None, until_ns: int | None) -> None:
-    """Raises InvalidArgument when ``since`` lies after ``until``."""
+def _without_tag(name: str) -> str:
+    bare, colon, tag = name.rpartition(":")
+    return bare if colon and "/" not in tag else name
+
+
+def check_window(since_ns: int | None, until_ns: int | None, shown: tuple[str, str] = ("", "")) -> None:
+    """Raises InvalidArgument when ``since`` lies after ``until``; ``shown`` is how the client wrote them."""
     if since_ns is not None and until_ns is not None and since_ns > until_ns:
-        raise InvalidArgument(f"`since` time ({since_ns // 10**9}) cannot be after `until` time ({until_ns // 10**9})")
+        raise InvalidArgument(f"`since` time ({shown[0]}) cannot be after `until` time ({shown[1]})")

@@ -1,6 +1,5 @@
-"""Which containers a list shows, and which events a reader gets."""
+"""Which containers a list shows."""
 
-import asyncio
 from typing import Any
 
 import pytest
@@ -8,10 +7,8 @@ import pytest
 from corten.api.filters import Filters
 from corten.api.types.container import ContainerConfig, HostConfig
 from corten.api.types.network import PortBinding
-from corten.engine import events as engine_events
 from corten.engine.containers import prune, selection
 from corten.engine.containers.selection import Resolved
-from corten.engine.events import EventService
 from corten.engine.lifecycle import Status
 from corten.engine.mounts import MountPoint
 from corten.engine.networks.record import EndpointRecord, PublishedPort
@@ -120,43 +117,3 @@ def test_filters_in_both_spellings() -> None:
 )
 def test_prune(filters: dict[str, list[str]], limit: int | None, expected: bool) -> None:
     assert prune.selected(record(), Filters(filters), limit) is expected
-
-
-async def _collect(service: EventService, **window: Any) -> list[str]:
-    return [message.Action async for message in service.subscribe(**window)]
-
-
-def test_events_are_replayed_filtered_and_end() -> None:
-    async def scenario() -> tuple[list[str], list[str], list[str]]:
-        service = EventService()
-        service.publish("container", "create", "c1", {"name": "web", "image": "img:1"})
-        service.publish("container", "exec_start: ls", "c1", {"name": "web", "image": "img:1"})
-        service.publish("network", "connect", "n1", {"container": "c1"})
-        window = {"since_ns": 0, "until_ns": service._last_ns}
-        everything = await _collect(service, **window)
-        by_event = await _collect(service, **window, filters=Filters({"event": ["exec_start"]}))
-        by_image = await _collect(service, **window, filters=Filters({"image": ["img"], "event": ["create"]}))
-        return everything, by_event, by_image
-
-    assert asyncio.run(scenario()) == (["create", "exec_start: ls", "connect"], ["exec_start: ls"], ["create"])
-
-
-def test_a_live_reader_sees_what_happens_after_it_came() -> None:
-    async def scenario() -> str:
-        service = EventService()
-        service.publish("container", "create", "c1")
-        stream = service.subscribe(filters=Filters({"container": ["web"]}))
-        waiting = asyncio.ensure_future(anext(stream))
-        await asyncio.sleep(0)
-        service.publish("container", "start", "c2", {"name": "db"})
-        service.publish("container", "die", "c1", {"name": "web"})
-        return (await waiting).Action
-
-    assert asyncio.run(scenario()) == "die"
-
-
-def test_event_windows_and_filters_are_checked() -> None:
-    with pytest.raises(InvalidArgument, match="invalid filter 'x'"):
-        engine_events.check_filters(Filters({"x": ["y"]}))
-    with pytest.raises(InvalidArgument, match="cannot be after"):
-        engine_events.check_window(2 * 10**9, 10**9)

@@ -167,7 +167,10 @@ class ContainerService:
 
     async def top(self, ref: str, ps_args: str = "") -> TopResponse:
         """``GET /containers/{id}/top``."""
-        return await self._top.top(ref, ps_args)
+        container = self._roster.find(ref)
+        found = await self._top.top(ref, ps_args)
+        self._notices.container(container.record, "top")
+        return found
 
     async def resize(self, ref: str, height: int, width: int) -> None:
         """``POST /containers/{id}/resize``."""

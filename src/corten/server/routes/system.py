@@ -44,7 +44,7 @@ async def events(call: Call) -> None:
     since, until = call.query.timestamp("since"), call.query.timestamp("until")
     filters = call.filters()
     check_filters(filters)
-    check_window(since, until)
+    check_window(since, until, (call.query.text("since"), call.query.text("until")))
     messages = call.engine.events.subscribe(since_ns=since, until_ns=until, filters=filters)
     call.begin(JSON)
     async for message in messages:
