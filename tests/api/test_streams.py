@@ -109,6 +109,19 @@ def test_an_exec_gets_its_early_input_and_its_half_close(engine):
         assert engine.api("GET", f"/exec/{exec_id}/json")["ExitCode"] == 0
 
 
+def test_a_slow_client_reads_the_head_of_an_exec_alone(engine):
+    """docker-py loses what it reads together with the head: see server/connection.py."""
+    with container(engine, "sleep", "60") as identifier:
+        engine.api("POST", f"/containers/{identifier}/start")
+        body = {"Cmd": ["echo", "at once"], "AttachStdout": True}
+        exec_id = engine.api("POST", f"/containers/{identifier}/exec", body)["Id"]
+        with raw(engine) as client:
+            client.send("POST", f"/exec/{exec_id}/start", b"{}", upgrade=True)
+            time.sleep(0.3)
+            assert client.socket.recv(65536).endswith(b"\r\n\r\n")
+            assert client.frames()[STDOUT] == b"at once\n"
+
+
 def test_a_refused_attach_is_a_plain_error(engine):
     with raw(engine) as client:
         client.send("POST", "/containers/nothing/attach?stream=1", upgrade=True)

@@ -34,6 +34,7 @@ MAX_DROPPED: Final = 1 << 18
 #: Seconds for a head once its first byte came, and for a refused body to end before the connection is cut.
 HEAD_SECONDS: Final = 60.0
 LINGER_SECONDS: Final = 2.0
+_CAREFUL_CLIENTS: Final = ("Docker-Client/", "corten-cli")
 
 
 class Connection(asyncio.Protocol):
@@ -249,11 +250,22 @@ class Connection(asyncio.Protocol):
         transport.pause_reading()
         early, self._buffer = self._buffer, b""
         await self._outlet.flush(head)
+        if self._exchange is not None and not _reads_on(self._exchange.head):
+            await self._outlet.taken()
         self._registry.discard(self)
         # A selector transport closes its socket without shutdown(2): a duplicate keeps the connection whole.
         descriptor = os.dup(transport.get_extra_info("socket").fileno())
         transport.abort()
         return descriptor, early
+
+
+def _reads_on(head: Head) -> bool:
+    """Whether the client is known to keep what it read together with the response head of a stream.
+
+    docker-py does not: it reads the head through a buffer and the stream from the socket behind it
+    (``APIClient._get_raw_response_socket``), so that output which comes at once is lost to it.
+    """
+    return head.headers.get("user-agent", "").startswith(_CAREFUL_CLIENTS)
 
 
 def _hung_up(transport: asyncio.Transport) -> bool:

@@ -1,6 +1,10 @@
 """The sending side of a connection: back-pressure, and knowing that nobody listens any more."""
 
 import asyncio
+import fcntl
+import socket
+import sys
+import termios
 from collections.abc import Callable
 from typing import Final
 
@@ -8,6 +12,8 @@ from corten.server.body import ClientGoneError
 
 #: Bytes queued for a slow client before its handler waits.
 WRITE_BUFFER: Final = 1 << 18
+_TAKING_SECONDS: Final = 0.5
+_LOOK_PAUSE: Final = 0.0002
 
 
 class Outlet:
@@ -46,6 +52,18 @@ class Outlet:
         self._transport.set_write_buffer_limits(0)
         self._transport.write(data)
         await self.drain()
+
+    async def taken(self) -> None:
+        """Wait until the client has read what was sent, half a second at most; only unix(7) sockets tell (SIOCOUTQ)."""
+        sock = self._transport.get_extra_info("socket")
+        if sock is None or sock.family != socket.AF_UNIX:
+            return
+        loop = asyncio.get_running_loop()
+        end = loop.time() + _TAKING_SECONDS
+        while int.from_bytes(fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder):
+            if loop.time() > end:
+                return
+            await asyncio.sleep(_LOOK_PAUSE)
 
     def pause(self) -> None:
         """The queue is full."""

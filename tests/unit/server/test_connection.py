@@ -350,7 +350,8 @@ def hijacker(taken: asyncio.Queue[tuple[int, bytes]]):
     return take
 
 
-UPGRADE = b"POST /attach HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: %d\r\n\r\n%b"
+CAREFUL = b"POST /attach HTTP/1.1\r\nUser-Agent: Docker-Client/28.2.2\r\n"
+UPGRADE = CAREFUL + b"Connection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: %d\r\n\r\n%b"
 SWITCHED = (
     b"HTTP/1.1 101 UPGRADED\r\nContent-Type: application/vnd.docker.raw-stream\r\nApi-Version: 1.51\r\n"
     b"Connection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
@@ -405,7 +406,7 @@ async def test_no_byte_is_lost_or_doubled_whenever_it_comes(pause):
 async def test_without_upgrade_the_stream_follows_a_plain_200():
     taken: asyncio.Queue[tuple[int, bytes]] = asyncio.Queue()
     async with connected(hijacker(taken)) as peer:
-        await peer.send(b"POST /attach HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}GET is only stdin here\r\n\r\n")
+        await peer.send(CAREFUL + b"Content-Length: 2\r\n\r\n{}GET is only stdin here\r\n\r\n")
         descriptor, early = await asyncio.wait_for(taken.get(), 5)
         os.close(descriptor)
         assert early == b"GET is only stdin here\r\n\r\n"
