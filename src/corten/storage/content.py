@@ -32,6 +32,7 @@ from typing import Final, NamedTuple, Self
 
 from corten.errors import Conflict, CorruptData, NotFound
 from corten.oci.digest import HEX_LENGTH, Digest
+from corten.storage.direct import DirectFile
 from corten.storage.durable import sync_directory, write_file
 
 CHUNK: Final = 1 << 20
@@ -69,7 +70,9 @@ class Ingest:
         """Bytes already here: where to resume the transfer."""
         self._data = os.open(directory / "data", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
+            self._file = DirectFile(self._data)
             self._rehash()
+            self._file.begin(self.offset)
         except BaseException:
             os.close(self._data)
             raise
@@ -95,13 +98,12 @@ class Ingest:
             self.abort()
             raise CorruptData(f"blob {self._expected or self._key} is larger than its announced {self._size} bytes")
         self._hash.update(view)
-        while view:
-            written = os.write(self._data, view)
-            self.offset += written
-            view = view[written:]
+        self._file.write(view)
+        self.offset += len(view)
 
     def read_back(self) -> Iterator[bytes]:
         """The bytes that arrived so far, for a consumer that starts anew when a transfer is resumed."""
+        self._file.flush()
         position = 0
         while position < self.offset and (chunk := os.pread(self._data, min(CHUNK, self.offset - position), position)):
             yield chunk
@@ -110,9 +112,9 @@ class Ingest:
     def restart(self) -> None:
         """Forget what has arrived: the source cannot resume."""
         os.ftruncate(self._data, 0)
-        os.lseek(self._data, 0, os.SEEK_SET)
         self._hash = hashlib.new(self._hash.name)
         self.offset = 0
+        self._file.begin(0)
 
     def commit(self) -> Digest:
         """Make the blob visible (the order is in the module's docstring) and return its digest.
@@ -122,6 +124,7 @@ class Ingest:
         """
         digest = self.digest
         self._verify(digest)  # (1)
+        self._file.flush()
         os.fsync(self._data)  # (2)
         target = self._store.path(digest)
         os.rename(self._directory / "data", target)  # (3)
@@ -139,6 +142,10 @@ class Ingest:
     def close(self) -> None:
         """Keep what has arrived for another time; nothing happens after commit or abort."""
         if self._open:
+            try:
+                self._file.flush()
+            except OSError:
+                pass  # the disk is full: what is there can be resumed all the same
             self._release()
             self._store.done(self._key)
 
@@ -150,6 +157,7 @@ class Ingest:
 
     def _release(self) -> None:
         self._open = False
+        self._file.close()
         os.close(self._data)
 
     def _verify(self, digest: Digest) -> None:

@@ -247,7 +247,11 @@ def test_two_pulls_of_one_layer_share_the_work(tmp_path: Path) -> None:
     run(scenario)
 
 
-def test_the_owner_of_a_shared_download_leaves_and_the_other_goes_on(tmp_path: Path) -> None:
+def test_the_owner_of_a_shared_download_leaves_and_the_other_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("corten.storage.direct._PIECE", 4096)  # so that the first half of a small blob shows on disk
+
     async def scenario() -> None:
         image = made(1)
         async with FakeRegistry(image) as registry, Engine(tmp_path) as engine:

@@ -26,7 +26,20 @@ LAYERS = [
     for layer in ("one", "two")
 ]
 BLOBS = [gzip.compress(layer, mtime=0) for layer in LAYERS]
-CALLS = ("rename", "fsync", "mkdir", "rmdir", "unlink", "symlink", "open", "write", "utime", "ftruncate", "remove")
+CALLS = (
+    "rename",
+    "fsync",
+    "mkdir",
+    "rmdir",
+    "unlink",
+    "symlink",
+    "open",
+    "write",
+    "pwrite",
+    "utime",
+    "ftruncate",
+    "remove",
+)
 
 
 def arm(when: int) -> None:

@@ -20,7 +20,7 @@ from corten.storage.archive import header
 from corten.storage.archive.header import Entry
 from corten.storage.archive.reader import TarReader
 from corten.storage.content import ContentStore
-from corten.storage.layer.decompress import Decompressor
+from corten.storage.layer.decompress import Decompressor, detect
 from corten.storage.layer.store import LayerStore
 from corten.storage.layer.writer import LayerWriter
 
@@ -113,9 +113,12 @@ class Unbundler:
             found.layers[name] = StoredLayer(expected, size, None, None)
             return
         position = reported = 0
-        writer: LayerWriter | None = found.hold(LayerWriter(self._layers))
         key = f"load-{os.urandom(8).hex()}"
         with self._content.writer(key, expected=expected, size=size, shared=False) as ingest:
+            plain = detect(first[:6]) == "none" and (expected is None or expected.algorithm == "sha256")
+            writer: LayerWriter | None = found.hold(
+                LayerWriter(self._layers, (lambda: ingest.digest) if plain else None)
+            )
             try:
                 for piece in _joined(first, data):
                     ingest.write(piece)

@@ -25,10 +25,13 @@ from corten.linux.path import Root
 from corten.storage.archive import header
 from corten.storage.archive.header import Entry
 from corten.storage.archive.reader import TarReader
+from corten.storage.durable import begin_writeback
 from corten.storage.layer import name as names
 from corten.storage.removal import remove_tree
 
 OPAQUE_XATTR: Final = "trusted.overlay.opaque"
+_LARGE: Final = 128 << 10
+"""Bytes from which on a file's data is sent to the disk at once: few files, and most of a layer's bytes."""
 _HELD: Final = 48  # descriptors per layer; layers unpack in parallel under one RLIMIT_NOFILE
 _FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -112,6 +115,8 @@ class Extractor:
                 _set_xattrs(fd, entry.xattrs)
             mtime = _bounded(entry.mtime_ns)
             os.utime(fd, ns=(mtime, mtime))
+            if entry.size >= _LARGE:
+                begin_writeback(fd)
         finally:
             os.close(fd)
         self.size += entry.size

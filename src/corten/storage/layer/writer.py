@@ -17,6 +17,7 @@ from __future__ import annotations
 import hashlib
 import queue
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Self
 
@@ -33,8 +34,10 @@ _QUEUED: Final = 16  # pieces of at most 1 MiB
 class LayerWriter:
     """One layer on its way to disk. As a context manager it is aborted unless it was committed."""
 
-    def __init__(self, store: LayerStore) -> None:
+    def __init__(self, store: LayerStore, plain_digest: Callable[[], Digest] | None = None) -> None:
+        """``plain_digest`` gives the digest of everything fed: a caller who hashes an uncompressed layer says it so."""
         self._store = store
+        self._plain_digest = plain_digest
         self._directory: Path | None = store.new_directory()
         self._decompressor = Decompressor()
         self._hash = hashlib.sha256()
@@ -70,7 +73,7 @@ class LayerWriter:
                 self._push(piece)
             self._end()
             self._raise()
-            self._diff_id = Digest.from_hex(self._hash.hexdigest())
+            self._diff_id = self._plain_digest() if self._plain_digest else Digest.from_hex(self._hash.hexdigest())
         return self._diff_id
 
     def commit(self, parent: Digest | None) -> Digest:
@@ -98,7 +101,8 @@ class LayerWriter:
 
     def _push(self, piece: bytes) -> None:
         self._raise()
-        self._hash.update(piece)
+        if self._plain_digest is None:
+            self._hash.update(piece)
         self._pieces.put(piece)
 
     def _raise(self) -> None:
