@@ -43,6 +43,7 @@ from corten.engine.containers.stop import Stopper
 from corten.engine.containers.supervision import Supervision
 from corten.engine.events import EventService
 from corten.engine.execs import ExecService
+from corten.engine.health.monitor import HealthMonitor
 from corten.engine.images.service import ImageService
 from corten.engine.networks.service import NetworkService
 from corten.engine.profiles import Profiles
@@ -109,6 +110,7 @@ class Engine:
         await self._pauser.reconcile()
         await self._exits.settle()
         await self._exits.detach_idle()
+        self._health.resume()
         self._restarts.begin()
         task = asyncio.get_running_loop().create_task(self._recover(leftovers, orphans))  # (7)
         self._background.add(task)
@@ -120,6 +122,7 @@ class Engine:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
         await self._restarts.close()
+        await self._health.close()
         await self._exits.settle()
         idle = not self.execs.any_running and not any(container.record.state.alive for container in self._roster)
         await self._shim.close(shutdown=idle)
@@ -170,14 +173,25 @@ class Engine:
         profiles = Profiles(config)
         self._closing.callback(profiles.close)
         self.volumes = VolumeService(self._volume_store, self._snapshotter, roster, notices)
-        self.execs = ExecService(roster, shim, links, notices)
+        self.execs = ExecService(roster, shim, links, notices, profiles)
         self._pauser = pauser = Pauser(roster, shim, notices)
         stopper = Stopper(roster, shim, notices, pauser)
         self._remover = remover = Remover(
             config, roster, stopper, self._snapshotter, self.volumes, self.images, notices, self.execs.forget
         )
+        self._health = HealthMonitor(roster, shim, profiles, links, notices, stopper.end_unhealthy)
         starter = Starter(
-            config, roster, shim, self.networks, self.volumes, self._snapshotter, profiles, facts, links, notices
+            config,
+            roster,
+            shim,
+            self.networks,
+            self.volumes,
+            self._snapshotter,
+            profiles,
+            facts,
+            links,
+            notices,
+            self._health.watch,
         )
         self._restarts = Restarter(roster, starter)
         self._exits = ExitHandler(
@@ -188,6 +202,7 @@ class Engine:
             notices,
             remove=remover.auto_remove,
             restart_later=self._restarts.later,
+            stop_checks=self._health.forget,
         )
         self._supervision = Supervision(
             roster, shim, self.execs, self._exits, notices, partial(recovery.end_strays, config, self._hierarchy)

@@ -17,6 +17,7 @@ from corten.engine.containers.framing import frame
 from corten.engine.containers.links import Links
 from corten.engine.containers.notices import Notices
 from corten.engine.lifecycle import Status
+from corten.engine.profiles import Profiles
 from corten.engine.record import UNKNOWN_EXIT, ContainerRecord
 from corten.engine.roster import Roster
 from corten.engine.shims import Shim
@@ -67,11 +68,12 @@ class Exec:
 class ExecService:
     """Creates, starts and reports on exec instances."""
 
-    def __init__(self, roster: Roster, shim: Shim, links: Links, notices: Notices) -> None:
+    def __init__(self, roster: Roster, shim: Shim, links: Links, notices: Notices, profiles: Profiles) -> None:
         self._roster = roster
         self._shim = shim
         self._links = links
         self._notices = notices
+        self._profiles = profiles
         self._execs: dict[str, Exec] = {}
         self._ended: deque[tuple[float, str]] = deque()
 
@@ -184,10 +186,12 @@ class ExecService:
             "open_stdin": body.AttachStdin and not options.detach,
             "detach": options.detach,
             "attach": [attachment.options] if attachment else [],
-            "roles": ["attach"] if attachment else [],
         }
+        profile = await self._profiles.descriptor(record.host)  # the container's filter holds for what joins it
+        fds = {"attach": attachment.fd if attachment else None, "seccomp": profile}
+        message["roles"] = [role for role, fd in fds.items() if fd is not None]
         found.running = True
-        answer, copies = await self._shim.request("exec", message, [attachment.fd] if attachment else [])
+        answer, copies = await self._shim.request("exec", message, [fd for fd in fds.values() if fd is not None])
         handles = dict(zip(answer.get("roles", ()), copies, strict=False))
         if found.exit_code is not None:  # its end overtook this answer
             for fd in handles.values():

@@ -91,6 +91,12 @@ def starts_with_engine(record: ContainerRecord) -> bool:
     return _failed(policy, state) and has_tries(record)
 
 
+def ends_when_unhealthy(record: ContainerRecord) -> bool:
+    """Whether the engine ends a running container now, because of its health, to start it again."""
+    wanted = record.host.RestartPolicy.Name == ON_UNHEALTHY
+    return wanted and record.state.unhealthy and not record.state.stop_requested and has_tries(record)
+
+
 def has_tries(record: ContainerRecord) -> bool:
     """Whether the policy's count, if it has one, allows another restart."""
     limit = record.host.RestartPolicy.MaximumRetryCount

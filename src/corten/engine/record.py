@@ -10,6 +10,7 @@ import msgspec
 
 from corten.api.types.container import ContainerConfig, HostConfig
 from corten.api.types.network import NetworkingConfig
+from corten.engine.health.checks import UNHEALTHY, Health
 from corten.engine.lifecycle import ACTIVE, ALIVE, Event, Status, advance
 from corten.engine.mounts import MountPoint
 from corten.engine.networks.record import EndpointRecord
@@ -26,7 +27,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     ``stop_requested`` remembers that a client stopped it (restart policies ask); ``error`` is why the last start
     failed; ``remove_volumes`` that the removal under way takes the anonymous volumes too; ``backoff_ms`` is the last
-    pause before a restart, counted from ``finished_ns``.
+    pause before a restart, counted from ``finished_ns``; ``health`` is None without a health check.
     """
 
     status: Status = Status.CREATED
@@ -41,6 +42,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     exit_unknown: bool = False
     remove_volumes: bool = False
     backoff_ms: int = 0
+    health: Health | None = None
 
     @property
     def alive(self) -> bool:
@@ -54,8 +56,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def unhealthy(self) -> bool:
-        """Whether its health check gave it up."""
-        return False
+        """Whether its health check gave it up, in this run or, once it has ended, in its last."""
+        return self.health is not None and self.health.status == UNHEALTHY
 
     def started(self, pid: int, started_ns: int, start_ticks: int) -> "State":
         """After its first process was exec'd."""
@@ -67,6 +69,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             start_ticks=start_ticks,
             finished_ns=self.finished_ns,
             backoff_ms=self.backoff_ms,
+            health=self.health.begun() if self.health is not None else None,
         )
 
     def exited(self, code: int, finished_ns: int, *, oom_killed: bool = False, unknown: bool = False) -> "State":
@@ -80,6 +83,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             stop_requested=self.stop_requested,
             exit_unknown=unknown,
             backoff_ms=self.backoff_ms,
+            health=self.health,
         )
 
     def went(self, event: Event) -> "State":

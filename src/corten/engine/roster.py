@@ -19,6 +19,8 @@ from corten.errors import InvalidArgument, NameInUse, NoSuchContainer
 from corten.storage.metadata import Database, Transaction
 
 SHORT_ID = 12
+#: How long an amended record may wait for its commit.
+FLUSH_SECONDS = 1.0
 
 
 class Roster:
@@ -31,6 +33,8 @@ class Roster:
         self._sorted: list[str] = []
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="record")
         self._durable_writes = 0
+        self._amended: set[Container] = set()
+        self._flushing: asyncio.Task[None] | None = None
 
     def load(self) -> list[str]:
         """Read every record; one that cannot be decoded is quarantined and told in the answer, never fatal."""
@@ -129,6 +133,24 @@ class Roster:
         await self._commit(record, durable=durable)
         container.record = record
 
+    def amend(self, container: Container, record: ContainerRecord) -> None:
+        """Believe a changed record that is committed within FLUSH_SECONDS: a crash may cost what changed in it."""
+        container.record = record
+        self._amended.add(container)
+        if self._flushing is None:
+            self._flushing = asyncio.get_running_loop().create_task(self._flush_later())
+
+    async def _flush_later(self) -> None:
+        await asyncio.sleep(FLUSH_SECONDS)
+        self._flushing = None
+        rows = self._take_amended()
+        await self._transact(lambda change: _put(change, rows), durable=False)
+
+    def _take_amended(self) -> list[tuple[str, bytes]]:
+        amended, self._amended = self._amended, set()
+        known = [container for container in amended if self._containers.get(container.id) is container]
+        return [(container.id, records.encode(container.record)) for container in known]
+
     async def discard(self, container: Container) -> None:
         """Delete the record, then forget the container, its names and its descriptors."""
         container_id = container.record.id
@@ -146,8 +168,12 @@ class Roster:
         container.close()
 
     def close(self) -> None:
-        """Let the writer finish; the database is its owner's to close."""
+        """Commit what was amended and let the writer finish; the database is its owner's to close."""
+        if self._flushing is not None:
+            self._flushing.cancel()
         self._writer.shutdown()
+        with self._database.transaction() as change:
+            _put(change, self._take_amended())
         for container in self._containers.values():
             container.close()
 
@@ -176,6 +202,11 @@ class Roster:
             await asyncio.get_running_loop().run_in_executor(self._writer, write)
         finally:
             self._durable_writes -= 1
+
+
+def _put(change: Transaction, rows: list[tuple[str, bytes]]) -> None:
+    for container_id, value in rows:
+        change.put(records.COLLECTION, container_id, value)
 
 
 def short(container_id: str) -> str:

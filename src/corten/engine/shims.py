@@ -149,7 +149,8 @@ class Shim:
         try:
             return await future
         finally:
-            self._waiting.pop(seq, None)
+            if self._waiting.get(seq) is future:  # each connection counts anew
+                del self._waiting[seq]
 
     def _flush(self) -> None:
         if self._connection is not None:
@@ -204,6 +205,8 @@ class Shim:
         self._drop(Unavailable(f"the shim went away: {cause}"))
         if not self._closing and self._listener is not None:
             logger.warning("the shim went away (%s); starting another", cause)
+            if self._revival is not None and not self._revival.done():
+                return  # it notices: the socket of a shim that is dying may accept once more
             self._revival = asyncio.get_running_loop().create_task(self._revive(self._listener))
 
     def _drop(self, reason: CortenError) -> None:
@@ -215,23 +218,21 @@ class Shim:
             loop.remove_writer(self._fd)
             self._writing = False
             connection.close()
-        for future in self._waiting.values():
+        waiting, self._waiting = self._waiting, {}
+        for future in waiting.values():
             if not future.done():
                 future.set_exception(reason)
 
     async def _revive(self, listener: Listener) -> None:
-        hello: dict[str, Any] | None = None
-        while hello is None:
+        alive = False
+        while not alive:
             try:
-                hello = await self._connect()
+                await listener.revived(await self._connect())
             except (OSError, CortenError) as exc:
-                logger.error("no shim can be started: %s", exc)
+                logger.error("no shim can take over: %s", exc)
+            alive = self._connection is not None
+            if not alive:
                 await asyncio.sleep(_RELAUNCH_PAUSE)
-        try:
-            await listener.revived(hello)
-        except Unavailable as exc:
-            logger.warning("the new shim was lost as well: %s", exc)
-            return
         self._ready.set()
 
 

@@ -47,6 +47,13 @@ def _exec(supervisor: Supervisor, message: dict[str, Any], fds: Descriptors, rep
     zygote.run_in(supervisor, target, message, fds, reply)
 
 
+def _probe(supervisor: Supervisor, message: dict[str, Any], fds: Descriptors, reply: Reply) -> None:
+    """A health check: answered when it has ended, at the latest after ``seconds``."""
+    target = _running(supervisor, message["id"], "")
+    program = zygote.limit_files(supervisor, message["process"])
+    supervisor.probes.start(target, program, zygote.read_filter(fds), float(message["seconds"]), reply)
+
+
 def _attach(supervisor: Supervisor, message: dict[str, Any], fds: Descriptors, reply: Reply) -> None:
     subject = _find(supervisor, message)
     if subject.reported:
@@ -159,6 +166,7 @@ def _shutdown(supervisor: Supervisor, message: dict[str, Any], fds: Descriptors,
 REQUESTS: Final[Mapping[str, Function]] = {
     "start": _start,
     "exec": _exec,
+    "probe": _probe,
     "attach": _attach,
     "resize": _resize,
     "kill": _kill,

@@ -20,6 +20,7 @@ import time
 from corten.cgroup.group import Group
 from corten.shim import exits, task
 from corten.shim.loop import note
+from corten.shim.probe import Probes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,7 +52,8 @@ class Supervisor:
     """``tasks`` by (container id, exec id); ``open_files`` is the limit this process was given: soft, hard."""
 
     __slots__ = (
-        "_cleaning", "_forgotten", "engine", "freezing", "hierarchy", "loop", "open_files", "state_directory", "tasks",
+        "_cleaning", "_forgotten", "engine", "freezing", "hierarchy", "loop", "open_files", "probes", "state_directory",
+        "tasks",
     )  # fmt: skip
 
     engine: Engine
@@ -64,6 +66,7 @@ class Supervisor:
         self.tasks: dict[tuple[str, str], Task] = {}
         #: By cgroup, the freezing or thawing that is under way; one that is not here any more was overtaken.
         self.freezing: dict[str, object] = {}
+        self.probes = Probes(self)
         self._cleaning: dict[str, int] = {}
         self._forgotten = 0
 

@@ -198,7 +198,7 @@ def start(supervisor: Supervisor, message: dict[str, Any], fds: dict[str, list[i
     spec = message["spec"]
     terminal, stdin = bool(message.get("terminal")), bool(message.get("open_stdin"))
     spec["process"]["terminal"] = terminal
-    _limit_files(supervisor, spec["process"])
+    limit_files(supervisor, spec["process"])
     _name_namespaces(spec, fds)
     if spec.get("hooks"):
         raise errors.NotSupported("hooks are not supported for containers of the engine")
@@ -216,7 +216,7 @@ def start(supervisor: Supervisor, message: dict[str, Any], fds: dict[str, list[i
     pipes = None
     try:
         _attach(subject, message, fds)
-        seccomp = _read(fds)
+        seccomp = read_filter(fds)
         supervisor.claim_cgroup(group["path"])
         made = Group.create(supervisor.hierarchy, group["path"], group.get("resources") or {})  # (2)
         pipes = Pipes(terminal=terminal, stdin=stdin, discard=False)  # (3)
@@ -241,13 +241,13 @@ def run_in(supervisor: Supervisor, target: Task, message: dict[str, Any], fds: d
     """Begin an exec in ``target``; descriptors as for :func:`start`. Raises CortenError."""
     terminal, stdin = bool(message.get("terminal")), bool(message.get("open_stdin"))
     program = {**message["process"], "terminal": terminal}
-    _limit_files(supervisor, program)
+    limit_files(supervisor, program)
     subject = Task(supervisor, target.id, message["exec_id"], target.cgroup, private_pids=True)
     subject.streams = Streams(supervisor.loop, subject, None, is_terminal=terminal, takes_input=stdin, stdin_once=True)
     pipes = None
     try:
         _attach(subject, message, fds)
-        seccomp = _read(fds)
+        seccomp = read_filter(fds)
         pipes = Pipes(terminal=terminal, stdin=stdin, discard=bool(message.get("detach")))
         birth = Birth(supervisor, subject, reply, pipes, None, [])
         request = container.ExecRequest(
@@ -263,12 +263,13 @@ def run_in(supervisor: Supervisor, target: Task, message: dict[str, Any], fds: d
         _raise(error)
 
 
-def _limit_files(supervisor: Supervisor, program: dict[str, Any]) -> None:
+def limit_files(supervisor: Supervisor, program: dict[str, Any]) -> dict[str, Any]:
     """A program gets the limit of open files this process was given, not what it raised it to, if it has no own."""
     limits = program.get("rlimits") or []
     if not any(limit.get("type") == "RLIMIT_NOFILE" for limit in limits):
         soft, hard = supervisor.open_files
         program["rlimits"] = [*limits, {"type": "RLIMIT_NOFILE", "soft": soft, "hard": hard}]
+    return program
 
 
 def _attach(subject: Task, message: dict[str, Any], fds: dict[str, list[int]]) -> None:
@@ -281,7 +282,7 @@ def _attach(subject: Task, message: dict[str, Any], fds: dict[str, list[int]]) -
         subject.streams.attach(sockets.pop(0), options, early)
 
 
-def _read(fds: dict[str, list[int]]) -> bytes:
+def read_filter(fds: dict[str, list[int]]) -> bytes:
     """The seccomp program, from the beginning of its file (the offset may be shared with others)."""
     for descriptor in fds.get("seccomp", ()):
         return os.pread(descriptor, os.fstat(descriptor).st_size, 0)

@@ -262,6 +262,26 @@ class ContainerCreateResponse(msgspec.Struct):
     Warnings: list[str] = []
 
 
+class HealthcheckResult(msgspec.Struct):
+    """One of ``Log`` of ``Health``."""
+
+    Start: str
+    End: str
+    ExitCode: int
+    Output: str
+
+
+class Health(msgspec.Struct):
+    """``Health`` of ``State``; only of a container with a health check that was started."""
+
+    Status: str
+    FailingStreak: int
+    Log: list[HealthcheckResult]
+
+
+_Health = Health
+
+
 class ContainerState(msgspec.Struct, kw_only=True):
     """``State`` of inspect; times in RFC 3339 with ns."""
 
@@ -276,6 +296,7 @@ class ContainerState(msgspec.Struct, kw_only=True):
     Error: str = ""
     StartedAt: str = "0001-01-01T00:00:00Z"
     FinishedAt: str = "0001-01-01T00:00:00Z"
+    Health: _Health | msgspec.UnsetType = msgspec.UNSET
 
 
 class MountPoint(msgspec.Struct, kw_only=True):

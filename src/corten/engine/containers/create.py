@@ -26,11 +26,12 @@ from corten.engine.containers.facts import network_request
 from corten.engine.containers.joins import JOIN, Joins
 from corten.engine.containers.links import Links
 from corten.engine.containers.notices import Notices
+from corten.engine.health.checks import Health, check_of
 from corten.engine.images.service import Image, ImageService
 from corten.engine.mounts import MountPoint, merge_mounts, parse_bind, parse_mount, parse_volumes_from
 from corten.engine.names import check_name, generate_name
 from corten.engine.networks.service import NetworkService
-from corten.engine.record import ContainerRecord
+from corten.engine.record import ContainerRecord, State
 from corten.engine.roster import Roster, short
 from corten.engine.spec import checks, merge, refusals
 from corten.engine.spec.completion import complete
@@ -87,7 +88,6 @@ class Creator:
             config = merge.merge(client, image.config.config)
             command = merge.command_line(config)
             checks.check(config, host)
-            warnings += _image_warnings(client, image)
             host = self._joins.with_ids(host)
             config, host = complete(config, host, self._hostname(host, container_id), self._config)  # (4)
             record = ContainerRecord(
@@ -102,6 +102,7 @@ class Creator:
                 image_id=str(image.id),
                 chain_id=str(image.chain_id or ""),
                 platform="linux",
+                state=State(health=Health() if check_of(config) else None),
             )
             driver.validate(host.LogConfig.Type, host.LogConfig.Config or {})
             logging.check(record)
@@ -172,10 +173,3 @@ def split(body: ContainerCreate) -> tuple[ContainerConfig, HostConfig]:
         if isinstance(values[field], str):
             values[field] = [values[field]]
     return ContainerConfig(**values), body.HostConfig or HostConfig()
-
-
-def _image_warnings(client: ContainerConfig, image: Image) -> list[str]:
-    check = image.config.config.healthcheck
-    if check is None or not check.test or check.test[0] == "NONE" or client.Healthcheck is not None:
-        return []
-    return ["the image's HEALTHCHECK is not run: health checks are not supported yet"]

@@ -5,7 +5,7 @@
      makes of it                                    (7) wake those who wait for the exit
  (3) tell the shim it is known: it forgets the      (8) the policy's pause begins, or
      container and ends attached clients                AutoRemove: remove it
- (4) close the kept descriptors
+ (4) close the kept descriptors, check no more
 
 A crash before (2) finds the exit again in the shim's ``hello``; one after it is repaired at the next start of the
 engine.
@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 _NS: Final = 10**9
 Remover = Callable[[Container], Awaitable[None]]
-Restarter = Callable[[Container], None]
+Told = Callable[[Container], None]
 
 
 class Exit(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,7 +74,8 @@ class ExitHandler:
         notices: Notices,
         *,
         remove: Remover,
-        restart_later: Restarter,
+        restart_later: Told,
+        stop_checks: Told,
     ) -> None:
         self._roster = roster
         self._shim = shim
@@ -83,6 +84,7 @@ class ExitHandler:
         self._notices = notices
         self._remove = remove
         self._restart_later = restart_later
+        self._stop_checks = stop_checks
         self._running: set[asyncio.Task[None]] = set()
 
     def exited(self, container: Container, end: Exit) -> None:
@@ -113,6 +115,7 @@ class ExitHandler:
             await self._roster.update(container, record)  # (2)
             self._shim.tell("ack", {"id": record.id})  # (3)
             container.drop_handles()  # (4)
+            self._stop_checks(container)
             seconds = max(0, (end.at_ns - state.started_ns) // _NS)
             self._notices.container(record, "die", exitCode=str(end.code), execDuration=str(seconds))  # (5)
             await self._release(record.id)  # (6)

@@ -12,12 +12,15 @@ from corten.api.types.container import (
     ContainerState,
     ContainerSummary,
     GraphDriver,
+    Health,
+    HealthcheckResult,
     HostConfig,
     MountPoint,
     SummaryHostConfig,
 )
 from corten.engine import mounts as points
 from corten.engine.containers.facts import network_request
+from corten.engine.health import checks
 from corten.engine.lifecycle import Status
 from corten.engine.networks.settings import network_settings, network_summary, summary_ports
 from corten.engine.record import ContainerRecord, State
@@ -25,6 +28,11 @@ from corten.storage.trees import Mount
 
 NEVER: Final = "0001-01-01T00:00:00Z"
 _NS: Final = 10**9
+_HEALTH_TEXTS: Final = {
+    checks.STARTING: " (health: starting)",
+    checks.HEALTHY: " (healthy)",
+    checks.UNHEALTHY: " (unhealthy)",
+}
 
 
 class Paths(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,7 +73,30 @@ def state(value: State) -> ContainerState:
         Error=value.error,
         StartedAt=timestamp(value.started_ns),
         FinishedAt=timestamp(value.finished_ns),
+        Health=_health(value),
     )
+
+
+def health_status(value: State) -> str:
+    """``none``, or what Docker shows: a container that does not run counts as unhealthy."""
+    if value.health is None or not value.started_ns:
+        return checks.NONE
+    return value.health.status if value.alive else checks.UNHEALTHY
+
+
+def _health(value: State) -> Health | msgspec.UnsetType:
+    if value.health is None or not value.started_ns:
+        return msgspec.UNSET
+    results = [
+        HealthcheckResult(
+            Start=timestamp(result.start_ns),
+            End=timestamp(result.end_ns),
+            ExitCode=result.exit_code,
+            Output=result.output,
+        )
+        for result in value.health.log
+    ]
+    return Health(Status=health_status(value), FailingStreak=value.health.streak, Log=results)
 
 
 def inspect(record: ContainerRecord, paths: Paths, exec_ids: list[str], sizes: Sizes | None) -> ContainerInspect:
@@ -189,7 +220,7 @@ def command(record: ContainerRecord) -> str:
 def status_text(value: State, now_ns: int) -> str:
     """``Up 5 minutes``, ``Exited (0) 3 weeks ago`` ..."""
     if value.status is Status.RUNNING:
-        return f"Up {duration(now_ns - value.started_ns)}"
+        return f"Up {duration(now_ns - value.started_ns)}{_HEALTH_TEXTS.get(health_status(value), '')}"
     if value.status is Status.PAUSED:
         return f"Up {duration(now_ns - value.started_ns)} (Paused)"
     if value.status is Status.RESTARTING:

@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from corten.api.filters import Filters
+from corten.engine.containers.render import health_status
 from corten.engine.lifecycle import Status
 from corten.engine.networks.record import EndpointRecord
 from corten.engine.record import ContainerRecord
@@ -133,9 +134,9 @@ def _network(record: ContainerRecord, filters: Filters, resolved: Resolved) -> b
     return any(value == name or (bool(identity) and identity.startswith(value)) for value in wanted)
 
 
-def _health(_: ContainerRecord, filters: Filters, __: Resolved) -> bool:
+def _health(record: ContainerRecord, filters: Filters, _: Resolved) -> bool:
     wanted = filters.values("health")
-    return not wanted or "none" in wanted
+    return not wanted or health_status(record.state) in wanted
 
 
 def _isolation(_: ContainerRecord, filters: Filters, __: Resolved) -> bool:

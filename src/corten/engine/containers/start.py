@@ -5,7 +5,7 @@
  (3) sources of binds exist, volumes are found   (7) tell the shim; it answers when the program was exec'd
  (4) the seccomp program is in the cache         (8) commit the running state
  (5) hosts, hostname, resolv.conf are written    (9) keep the descriptors for a shim that may have to take over
-                                                (10) say so (event ``start``)
+                                                (10) say so (event ``start``), begin to check its health
 
 Nothing here syncs a file. A failure before (8) gives back the network, ends the clients that waited attached, and
 leaves the status as it was with the reason in ``State.Error`` and the exit code a shell would give. A start that a
@@ -14,6 +14,7 @@ restart policy asked for and that fails leaves the container exited.
 
 import asyncio
 import os
+from collections.abc import Callable
 from contextlib import AsyncExitStack, ExitStack
 from typing import Any, Final
 
@@ -55,6 +56,7 @@ class Starter:
         facts: HostFacts,
         links: Links,
         notices: Notices,
+        begin_checks: Callable[[Container], None],
     ) -> None:
         self._config = config
         self._roster = roster
@@ -66,6 +68,7 @@ class Starter:
         self._facts = facts
         self._links = links
         self._notices = notices
+        self._begin_checks = begin_checks
 
     async def start(self, container: Container, *, fresh: bool = True) -> None:
         """Start it; see the module's list. ``fresh``: its restart policy begins to count anew.
@@ -108,6 +111,7 @@ class Starter:
         self._links.moved(container.record)
         self._notices.mounts(container.record, "mount")
         self._notices.container(container.record, "start")  # (10)
+        self._begin_checks(container)
 
     async def _started(self, container: Container, sandbox: Sandbox, answer: dict[str, Any], copies: list[int]) -> None:
         state = container.record.state.started(answer["pid"], answer["started_at"], answer["start_ticks"])

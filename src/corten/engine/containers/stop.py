@@ -89,6 +89,21 @@ class Stopper:
             await self._send(container, SIGKILL)
         await self._await_end(container, over)
 
+    async def end_unhealthy(self, container: Container) -> None:
+        """As ``stop``, for what its health check gave up; no client asked for it, so that its policy decides."""
+        async with container.lock:
+            state = container.record.state
+            if state.status is not Status.RUNNING or not state.unhealthy or state.stop_requested:
+                return
+            over = container.next_exit()
+            await self._send(container, _stop_signal(container.record))
+        try:
+            await asyncio.wait_for(asyncio.shield(over), _patience(container.record, None))
+        except TimeoutError:
+            async with container.lock:
+                if not over.done():
+                    await self._send(container, SIGKILL)
+
     async def _wait_or_kill(self, container: Container, over: "asyncio.Future[Exit]", seconds: float | None) -> None:
         try:
             await asyncio.wait_for(asyncio.shield(over), seconds)

@@ -5,6 +5,7 @@ from typing import Final
 
 from corten.api.types.container import ContainerConfig, HostConfig
 from corten.engine import devices, policies
+from corten.engine.health import checks as health
 from corten.engine.signals import parse_signal
 from corten.engine.spec import capabilities
 from corten.engine.spec.process import parse_security
@@ -33,6 +34,7 @@ def _check_config(config: ContainerConfig) -> None:
         raise InvalidArgument(
             f"the working directory '{config.WorkingDir}' is invalid, it needs to be an absolute path"
         )
+    health.validate(config.Healthcheck)
     if config.StopSignal:
         parse_signal(config.StopSignal)
     for entry in config.Env or ():

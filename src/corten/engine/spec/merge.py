@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from corten.api.types.container import ContainerConfig
+from corten.api.types.container import ContainerConfig, HealthConfig
 from corten.errors import InvalidArgument
 from corten.oci import image as oci
 
@@ -37,8 +37,24 @@ def merge(client: ContainerConfig, image: oci.ContainerConfig) -> ContainerConfi
         Volumes=_joined(image.volumes, client.Volumes),
         WorkingDir=client.WorkingDir or image.working_dir,
         StopSignal=client.StopSignal or image.stop_signal or None,
+        Healthcheck=_healthcheck(client.Healthcheck, image.healthcheck),
         Entrypoint=entrypoint,
         Cmd=command,
+    )
+
+
+def _healthcheck(client: HealthConfig | None, image: oci.Healthcheck | None) -> HealthConfig | None:
+    """Member by member: ``--health-interval`` alone changes how often the image's check is run."""
+    if image is None:
+        return client
+    given = client or HealthConfig()
+    return HealthConfig(
+        Test=given.Test or list(image.test) or None,
+        Interval=given.Interval or image.interval,
+        Timeout=given.Timeout or image.timeout,
+        StartPeriod=given.StartPeriod or image.start_period,
+        StartInterval=given.StartInterval or image.start_interval,
+        Retries=given.Retries or image.retries,
     )
 
 

@@ -18,6 +18,7 @@ HANDLED: Final = frozenset(
         "Hostname", "Domainname", "User", "ExposedPorts", "Tty", "OpenStdin", "StdinOnce", "Env", "Cmd", "Image",
         "Volumes",
         "WorkingDir", "Entrypoint", "NetworkDisabled", "MacAddress", "Labels", "StopSignal", "StopTimeout",
+        "Healthcheck", "Shell",
         # HostConfig
         "Binds", "LogConfig", "NetworkMode", "PortBindings", "RestartPolicy", "AutoRemove", "VolumeDriver",
         "VolumesFrom",
@@ -35,7 +36,6 @@ HANDLED: Final = frozenset(
 
 #: Field -> the flag a user knows it by.
 REFUSED: Final[Mapping[str, str]] = {
-    "Healthcheck": "--health-cmd",
     "UsernsMode": "--userns",
     "StorageOpt": "--storage-opt",
     "Runtime": "--runtime",
@@ -65,7 +65,6 @@ IGNORED: Final = frozenset(
         "AttachStderr",
         "ArgsEscaped",
         "OnBuild",
-        "Shell",
         "ContainerIDFile",
         "KernelMemory",
     }
@@ -88,8 +87,6 @@ def refuse(config: ContainerConfig, host: HostConfig) -> None:
 
 
 def _set(field: str, value: Any) -> bool:
-    if field == "Healthcheck":
-        return value is not None and bool(value.Test) and list(value.Test) != ["NONE"]
     return bool(value) and value not in NEUTRAL.get(field, ())
 
 

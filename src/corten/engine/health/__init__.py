@@ -1,0 +1,1 @@
+"""Health checks: what they are and what follows from a result (``checks``), and their being run (``monitor``)."""
