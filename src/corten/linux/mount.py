@@ -60,6 +60,7 @@ MOUNT_ATTR_NOATIME: Final = 0x10
 MOUNT_ATTR_STRICTATIME: Final = 0x20
 MOUNT_ATTR_NODIRATIME: Final = 0x80
 MOUNT_ATTR_NOSYMFOLLOW: Final = 0x200000
+MOUNT_ATTR_IDMAP: Final = 0x100000
 
 
 def mount(source: str, target: str, fstype: str, flags: int, data: str = "") -> None:
@@ -116,7 +117,10 @@ def fsmount(context: int, attributes: int) -> int:
 
 
 def mount_setattr(directory: int, path: str, flags: int, *, attr_set: int = 0, attr_clr: int = 0,
-                  propagation: int = 0) -> None:  # fmt: skip
-    """mount_setattr(2), since Linux 5.12; with AT_RECURSIVE for a whole tree."""
-    attributes = struct.pack("=QQQQ", attr_set, attr_clr, propagation, 0)
+                  propagation: int = 0, userns: int = 0) -> None:  # fmt: skip
+    """mount_setattr(2), since Linux 5.12; with AT_RECURSIVE for a whole tree.
+
+    ``userns`` is a descriptor of the user namespace whose maps MOUNT_ATTR_IDMAP applies; the mount must be detached.
+    """
+    attributes = struct.pack("=QQQQ", attr_set, attr_clr, propagation, userns)
     call("mount_setattr", directory, zeroed(path), flags, attributes, len(attributes), operand=path)

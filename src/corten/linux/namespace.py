@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import os
 
 from corten.linux.syscall import call
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Final
 
 CLONE_NEWTIME: Final = 0x80
@@ -51,6 +53,30 @@ def setns(descriptor: int, kind: int) -> None:
 def unshare(kinds: int) -> None:
     """unshare(2)."""
     call("unshare", kinds)
+
+
+def write_map(path: str, ranges: Sequence[tuple[int, int, int]]) -> None:
+    """A uid_map or gid_map of /proc/PID, once and in one write: user_namespaces(7)."""
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, "".join(f"{inside} {outside} {count}\n" for inside, outside, count in ranges).encode())
+    finally:
+        os.close(fd)
+
+
+def read_map(path: str) -> list[tuple[int, int, int]]:
+    """``(inside, outside, count)`` of each line of a uid_map or gid_map, as the reader's own namespace counts."""
+    with open(path, encoding="ascii") as file:
+        rows = [line.split() for line in file]
+    return [(int(inside), int(outside), int(count)) for inside, outside, count in rows]
+
+
+def is_shared(pid: int, kind: str) -> bool:
+    """Whether process ``pid`` is in the caller's namespace of this kind (a name of /proc/PID/ns)."""
+    try:
+        return os.stat(f"/proc/{pid}/ns/{kind}").st_ino == os.stat(f"/proc/self/ns/{kind}").st_ino
+    except FileNotFoundError:  # the process is gone, or the kernel has no such namespaces
+        return True
 
 
 def sethostname(name: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import fcntl
 import os
 import struct
@@ -33,11 +34,23 @@ _PIDFD_GET_INFO: Final = 0xC040FF0B  # _IOWR(0xFF, 11, 64 bytes), linux/pidfd.h 
 _PIDFD_INFO_EXIT: Final = 1 << 3  # since Linux 6.15
 _PIDFD_INFO_SIZE: Final = 64
 _EXIT_CODE_OFFSET: Final = 60
+_NO_ID: Final = 0xFFFFFFFF
 
 
 def prctl(option: int, value: int = 0, third: int = 0) -> int:
     """prctl(2)."""
     return call("prctl", option, value, third, 0, 0, operand=option)
+
+
+def set_file_ids(uid: int, gid: int) -> None:
+    """setfsuid(2) and setfsgid(2): as whom the caller makes files. Leaving 0 takes file capabilities out of force.
+
+    These calls report nothing, so they are asked again with an id that cannot be.
+    """
+    call("setfsgid", gid)
+    call("setfsuid", uid)
+    if call("setfsgid", _NO_ID) != gid or call("setfsuid", _NO_ID) != uid:
+        raise OSError(errno.EPERM, "setfsuid: the file system ids were not changed", f"{uid}:{gid}")
 
 
 def set_dumpable(*, on: bool) -> None:

@@ -57,8 +57,7 @@ def validate(spec: dict[str, Any]) -> None:
     for field in ("vm", "windows", "solaris", "zos", "freebsd"):
         if spec.get(field):
             raise NotSupported(f"{field} is not supported: containers here are linux containers")
-    if "user" in kinds or linux.get("uidMappings") or linux.get("gidMappings"):
-        raise NotSupported("linux.namespaces: user namespaces are not supported yet")
+    _check_user(kinds, linux)
     _check_linux(linux, kinds)
     _check_names(spec, kinds)
     _check_sysctls(spec, linux.get("sysctl") or {}, kinds)
@@ -155,6 +154,22 @@ def _check_hooks(hooks: dict[str, Any]) -> None:
                 raise InvalidArgument(f"{where}.path: {hook['path']!r} must be an absolute path")
             if hook.get("timeout") is not None and hook["timeout"] <= 0:
                 raise InvalidArgument(f"{where}.timeout must be greater than zero")
+
+
+def _check_user(kinds: dict[str, str], linux: dict[str, Any]) -> None:
+    uids, gids = linux.get("uidMappings"), linux.get("gidMappings")
+    if "user" not in kinds:
+        if uids or gids:
+            raise InvalidArgument("linux.uidMappings: mappings need a namespace of type user in linux.namespaces")
+        return
+    if kinds.get("mount"):
+        raise NotSupported("linux.namespaces: a mount namespace by path together with a user namespace")
+    if uids or gids or not kinds["user"]:
+        from corten.oci import idmap  # few containers have one
+
+        maps = idmap.parse(uids, gids, "linux")
+        maps.uid(0)  # the runtime works as root of the namespace
+        maps.gid(0)
 
 
 def validate_process(process: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ import os
 
 from corten.cgroup.group import Group
 from corten.errors import InvalidArgument, RuntimeFailure
-from corten.linux import namespace, seccomp
+from corten.linux import namespace, process, seccomp
 from corten.runtime import exec as container_exec
 from corten.runtime import init
 from corten.runtime import sync as channel
@@ -23,8 +23,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 
-__all__ = ["ExecRequest", "StartRequest", "Started", "exec_in", "receive", "start"]
+__all__ = ["ExecRequest", "StartRequest", "Started", "bury_builder", "exec_in", "receive", "start"]
 
+_SIGKILL: Final = 9
 _OWN_PIDNS: Final = "/proc/self/ns/pid"
 
 
@@ -35,6 +36,8 @@ def start(request: StartRequest) -> Started:
     """
     _compile(request)
     joined = _open_namespaces(request)
+    if request.in_user_namespace:
+        return _start_with_builder(request, joined)
     try:
         flags = request.clone_flags
         ours, theirs = channel.pair()
@@ -47,10 +50,70 @@ def start(request: StartRequest) -> Started:
             init.main(request, theirs, joined)
         os.close(theirs)
     finally:
-        for kind, fd in joined.items():
-            if fd != request.netns or kind != "network":
-                os.close(fd)
+        _close(*(fd for kind, fd in joined.items() if not _is_lent(request, kind, fd)))
     return Started(pid, pidfd, ours, _mount_namespace(pid))
+
+
+def bury_builder(started: Started) -> None:
+    """Reap the second process of a start in a user namespace, which ends with the start, or sooner.
+
+    Before anybody waits for the first: the kernel lets no pid 1 go while a zombie is left in its namespace.
+    """
+    if started.builder >= 0:
+        process.wait_exit(started.builder, block=True)
+        os.close(started.builder)
+        started.builder = -1
+
+
+def _start_with_builder(request: StartRequest, joined: dict[str, int]) -> Started:
+    """The two processes of :mod:`corten.runtime.userns`; descriptors of ``joined`` that are not the caller's go."""
+    from corten.runtime import userns
+
+    ours, theirs = channel.pair()
+    first_end, builder_end = channel.pair()
+    pid = pidfd = -1
+    try:
+        pid, pidfd = _clone_first(request, joined)
+        if pid == 0:
+            _close(ours, builder_end)
+            userns.first_process(request, theirs, first_end)
+        inside = os.open(f"/proc/{pid}/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+        builder, builder_pidfd = _clone(namespace.CLONE_NEWNS, None, inside)
+        if builder == 0:
+            _close(ours, first_end)
+            userns.builder(request, theirs, builder_end, pid, pidfd)
+    except BaseException as error:
+        _close(ours)
+        if pid > 0:
+            process.pidfd_send_signal(pidfd, _SIGKILL)
+            process.wait_exit(pidfd, block=True)
+            _close(pidfd)
+        if isinstance(error, OSError):
+            text = str(error.strerror).lower()
+            raise RuntimeFailure(f"unable to start container process: {text}") from None
+        raise
+    finally:
+        _close(theirs, first_end, builder_end)
+        _close(*(fd for kind, fd in joined.items() if not _is_lent(request, kind, fd)))
+    return Started(pid, pidfd, ours, -1, builder=builder_pidfd)
+
+
+def _clone_first(request: StartRequest, joined: dict[str, int]) -> tuple[int, int]:
+    if not joined:
+        return _clone(request.clone_flags & ~namespace.CLONE_NEWNS, request.cgroup, -1)
+    from corten.runtime import userns
+
+    directory = request.cgroup.open_unified() if request.cgroup is not None else -1
+    try:
+        return userns.birth(request, joined, directory)
+    finally:
+        if directory >= 0:
+            os.close(directory)
+
+
+def _is_lent(request: StartRequest, kind: str, fd: int) -> bool:
+    """Whether the descriptor is the caller's and stays open."""
+    return (kind == "network" and fd == request.netns) or (kind == "user" and fd == request.userns)
 
 
 def exec_in(request: ExecRequest) -> Started:
@@ -104,8 +167,10 @@ def _open_namespaces(request: StartRequest) -> dict[str, int]:
     joined: dict[str, int] = {}
     if request.netns is not None:
         joined["network"] = request.netns
+    if request.userns is not None:
+        joined["user"] = request.userns
     try:
-        for kind in ("pid", "ipc", "uts", "network", "cgroup", "time", "mount"):
+        for kind in ("pid", "ipc", "uts", "network", "cgroup", "time", "user", "mount"):
             if kind in request.paths:
                 joined[kind] = os.open(request.paths[kind], os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:

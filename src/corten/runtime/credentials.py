@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from typing import Any, Final
 
+    from corten.oci.idmap import IdMaps
+
 _MAX_ID: Final = 0x7FFFFFFF
 _MAX_FILE: Final = 4 << 20
 _MAX_GROUPS: Final = 65536  # NGROUPS_MAX
@@ -167,6 +169,32 @@ def own_stdio(uid: int) -> None:
                 raise
 
 
+def give_streams(descriptors: Sequence[int], maps: IdMaps) -> None:
+    """Give pipes to root of a user namespace, who may then give them to its users; what cannot be given stays."""
+    for fd in descriptors:
+        try:
+            if fd >= 0 and stat.S_ISFIFO(os.fstat(fd).st_mode):
+                os.fchown(fd, maps.uid(0), maps.gid(0))
+        except PermissionError:  # a host in a user namespace of its own
+            pass
+
+
+def raise_limits(rlimits: Sequence[dict[str, Any]], pid: int) -> None:
+    """Lift hard limits of process ``pid`` to the OCI ``process.rlimits``, where this host may; :func:`limit` does the
+    rest."""
+    for entry in rlimits:
+        kind = getattr(resource, entry["type"], None)
+        if kind is None:
+            raise InvalidArgument(f"process.rlimits: invalid rlimit type: {entry['type']}")
+        soft, hard = resource.prlimit(pid, kind)
+        wanted = _signed(entry["hard"])
+        if _order(wanted) > _order(hard):
+            try:
+                resource.prlimit(pid, kind, (soft, wanted))
+            except (PermissionError, ValueError):
+                continue
+
+
 def limit(rlimits: Sequence[dict[str, Any]]) -> list[str]:
     """Set the OCI ``process.rlimits``; returns warnings.
 
@@ -226,6 +254,25 @@ def drop_bounding(keep: int) -> None:
             raise
 
 
+def _change_ids(identity: Identity) -> None:
+    try:
+        os.setgroups(list(identity.groups))
+        os.setresgid(identity.gid, identity.gid, identity.gid)
+        os.setresuid(identity.uid, identity.uid, identity.uid)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        text = f"user {identity.uid}:{identity.gid} has ids that are not mapped in the container's user namespace"
+        raise RuntimeFailure(f"unable to start container process: {text}") from None
+
+
+def become_root() -> None:
+    """The ids of the user namespace's root, instead of those of the host that have no name there."""
+    os.setgroups([])
+    os.setresgid(0, 0, 0)
+    os.setresuid(0, 0, 0)
+
+
 def become(identity: Identity, masks: Mapping[str, int]) -> None:
     """Change to the user and leave exactly the given capabilities.
 
@@ -234,9 +281,7 @@ def become(identity: Identity, masks: Mapping[str, int]) -> None:
     """
     drop_bounding(masks["bounding"])  # (1)
     process.set_keep_capabilities(on=True)  # (2)
-    os.setgroups(list(identity.groups))  # (3)
-    os.setresgid(identity.gid, identity.gid, identity.gid)
-    os.setresuid(identity.uid, identity.uid, identity.uid)
+    _change_ids(identity)  # (3)
     process.set_keep_capabilities(on=False)
     held = capability.capget()[1]  # (4)
     permitted = masks["permitted"] & held

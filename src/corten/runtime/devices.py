@@ -67,7 +67,10 @@ def _from_spec(tree: Tree, dev: int, device: dict[str, Any]) -> None:
     number = os.makedev(device.get("major") or 0, device.get("minor") or 0)
     _node(parent, name, _KINDS[kind] | (0o666 if mode is None else stat.S_IMODE(mode)), number)
     if device.get("uid") or device.get("gid"):
-        os.chown(name, device.get("uid") or 0, device.get("gid") or 0, dir_fd=parent, follow_symlinks=False)
+        uid, gid = device.get("uid") or 0, device.get("gid") or 0
+        if tree.shift is not None:  # "in the container namespace", runtime-spec
+            uid, gid = tree.shift.maps.uid(uid), tree.shift.maps.gid(gid)
+        os.chown(name, uid, gid, dir_fd=parent, follow_symlinks=False)
     os.close(parent)
 
 

@@ -4,8 +4,10 @@ It is born in the container's pid namespace and, on cgroup v2, in its cgroup.
 
  (1) not dumpable, so that nothing in the container can look into this process (CVE-2016-9962); its own keyring
  (2) join the v1 cgroups, then run on the CPUs the exec is for
- (3) a procfs descriptor of the host for what is written later; close the import fence
- (4) join the namespaces by the pidfd, and with the mount namespace its root
+ (3) a procfs descriptor of the host for what is written later; what a user namespace will not let us do later; close
+     the import fence
+ (4) join the namespaces by the pidfd, all at once, and with the mount namespace its root; with a user namespace become
+     its root
  (5) a session of its own, the terminal
  (6) the last steps of every process: :mod:`corten.runtime.finish`
 """
@@ -17,13 +19,13 @@ import os
 from corten.errors import RuntimeFailure
 from corten.linux import namespace, terminal
 from corten.linux import process as linux_process
-from corten.runtime import clocks, finish, scheduling, sync
+from corten.runtime import clocks, credentials, finish, scheduling, sync
 from corten.runtime.init import close_import_fence, join_keyring, set_stdio
 from corten.runtime.request import ExecRequest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Final, NoReturn
+    from typing import Any, Final, NoReturn
 
 _EXIT_FAILED: Final = 127
 _ALL: Final = (
@@ -43,7 +45,7 @@ def main(request: ExecRequest, channel: int) -> NoReturn:
 
 
 def _run(request: ExecRequest, channel: int) -> None:
-    process = request.process
+    process = dict(request.process)
     linux_process.set_dumpable(on=False)  # (1)
     if request.new_keyring:
         join_keyring(None)
@@ -52,11 +54,19 @@ def _run(request: ExecRequest, channel: int) -> None:
     scheduling.set_affinity(process, "final")
     kinds = _ALL | clocks.kind_to_join(request.pid)
     proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)  # (3)
+    remapped = not namespace.is_shared(request.pid, "user")
+    if remapped:
+        kinds |= namespace.CLONE_NEWUSER
+        _use_privilege(request, process, channel)
     close_import_fence()
     try:
         namespace.setns(request.pidfd, kinds)  # (4)
     except ProcessLookupError:
         raise RuntimeFailure("cannot exec in a stopped container") from None
+    if remapped:
+        credentials.become_root()
+        if request.new_keyring:
+            join_keyring(None)
     os.setsid()  # (5)
     stdio = _stdio(request, channel)
     set_stdio(stdio, controlling=bool(process.get("terminal")))
@@ -66,6 +76,20 @@ def _run(request: ExecRequest, channel: int) -> None:
         seccomp_flags=request.seccomp_flags, personality=request.personality,
     )  # fmt: skip
     finish.run(process, ending)  # (6)
+
+
+def _use_privilege(request: ExecRequest, process: dict[str, Any], channel: int) -> None:
+    """What only a process of the host's user namespace may do; the OOM score is taken out of ``process``."""
+    from corten.runtime.shift import of_process
+    from corten.runtime.userns import raise_limits
+
+    shift = of_process(request.pid)
+    os.close(shift.userns)
+    if not process.get("terminal"):
+        credentials.give_streams((request.stdin, request.stdout, request.stderr), shift.maps)
+    for warning in raise_limits(process, "self"):
+        sync.send(channel, {"warning": warning})
+    process.pop("oomScoreAdj", None)
 
 
 def _stdio(request: ExecRequest, channel: int) -> tuple[int, int, int]:

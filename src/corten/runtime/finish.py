@@ -29,7 +29,7 @@ from corten.runtime import credentials, hooks, reaper, scheduling, sync
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal as _signal
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from typing import Any, Final, NoReturn
 else:
     import _signal
@@ -64,7 +64,7 @@ def run(process: dict[str, Any], ending: Ending) -> NoReturn:
     warnings = credentials.limit(process.get("rlimits") or ())  # (1)
     warnings += credentials.unknown_capabilities(process.get("capabilities"))
     scheduling.apply(process, ending.personality)
-    warnings += _score(process, ending.proc)
+    warnings += score(process, ending.proc)
     _confine(process.get("apparmorProfile") or "", ending.proc)
     top = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     root = Root(top)
@@ -155,12 +155,13 @@ def close_all_but(keep: Sequence[int], preserve: int) -> None:
     linux_process.close_range(first)
 
 
-def _score(process: dict[str, Any], proc: int) -> list[str]:
+def score(process: Mapping[str, Any], proc: int, *, who: str = "self") -> list[str]:
+    """Write the OCI ``process.oomScoreAdj`` of process ``who`` below ``proc``; returns warnings."""
     value = process.get("oomScoreAdj")
     if value is None:
         return []
     try:
-        procfs.write(proc, "self/oom_score_adj", str(value))
+        procfs.write(proc, f"{who}/oom_score_adj", str(value))
     except PermissionError:  # lowering it needs CAP_SYS_RESOURCE
         return [f"the OOM score cannot be set to {value} on this host"]
     return []

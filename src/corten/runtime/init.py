@@ -15,6 +15,8 @@
 (13) pivot_root, and the host's tree is gone
 (14) standard streams
 (15) the last steps of every process, startContainer hooks among them: :mod:`corten.runtime.finish`
+
+In a user namespace two processes share these steps: :mod:`corten.runtime.userns`.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ from corten.oci.runtime import sysctl_path
 from corten.runtime import clocks, devices, finish, hooks, rootfs, sync
 from corten.runtime.options import propagation
 from corten.runtime.request import StartRequest
+from corten.runtime.shift import Shift
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,30 +56,79 @@ def main(request: StartRequest, channel: int, joined: dict[str, int]) -> NoRetur
 
 
 def _run(request: StartRequest, channel: int, joined: dict[str, int]) -> None:
-    spec = request.spec
-    linux: dict[str, Any] = spec.get("linux") or {}
-    process: dict[str, Any] = spec["process"]
-    linux_process.set_dumpable(on=False)  # (1)
+    begin(request)  # (1)
+    own_keyring(request)
+    cgroup_private = join_cgroup(request)  # (2)
+    for kind, fd in joined.items():  # (3)
+        namespace.setns(fd, request.FLAGS[kind])
+        os.close(fd)
+    own_clocks(request)
+    end(request, channel, assemble(request, channel, cgroup_private=cgroup_private))
+
+
+def begin(request: StartRequest) -> None:
+    """Step (1)."""
+    linux_process.set_dumpable(on=False)
     if request.init:  # it stays, and must not show paths of the host
         linux_process.replace_command_line(b"corten-init")
     os.setsid()
+    os.umask(0)
+
+
+def join_cgroup(request: StartRequest) -> bool:
+    """Step (2); True when the cgroup namespace is the container's own."""
+    if request.cgroup is not None:
+        request.cgroup.join()
+    private = "cgroup" in request.new_namespaces
+    if private:
+        namespace.unshare(namespace.CLONE_NEWCGROUP)
+    return private
+
+
+def own_keyring(request: StartRequest) -> None:
+    """The keyring of step (1)."""
     if request.new_keyring:
         join_keyring(f"_ses.{request.id}".encode())
-    os.umask(0)
-    cgroup_private = _join(request, joined)  # (2) (3)
+
+
+def own_clocks(request: StartRequest) -> None:
+    """The time namespace of step (3)."""
+    if "time" in request.new_namespaces:
+        clocks.enter((request.spec.get("linux") or {}).get("timeOffsets") or {})
+
+
+class Assembled:
+    """What steps (4) to (13) leave: a procfs of the container, and its standard streams, -1 when they are no pty."""
+
+    __slots__ = ("proc", "terminal")
+
+    def __init__(self, proc: int, terminal: int) -> None:
+        self.proc = proc
+        self.terminal = terminal
+
+
+def assemble(
+    request: StartRequest, channel: int, *, cgroup_private: bool, shift: Shift | None = None, first: int = 0
+) -> Assembled:
+    """Steps (4) to (13): the container's file system, and the caller inside of it.
+
+    ``first``: the first process as its pid namespace counts, 0 for the caller.
+    """
+    spec = request.spec
+    linux: dict[str, Any] = spec.get("linux") or {}
+    process: dict[str, Any] = spec["process"]
     point = rootfs.root_point(request.rootfs, request.root_path)
     spread = propagation(linux.get("rootfsPropagation") or "")
     rootfs.isolate(point, spread)  # (4)
-    tree = rootfs.Tree(
-        rootfs.mount_root(request.rootfs, request.root_path), request.cgroup, cgroup_private=cgroup_private
-    )  # (5)
+    root = rootfs.mount_root(request.rootfs, request.root_path, shift)  # (5)
+    tree = rootfs.Tree(root, request.cgroup, cgroup_private=cgroup_private, shift=shift)
     rootfs.mount_all(tree, [_as_oci(entry) for entry in request.rootfs[1:]])
     rootfs.mount_all(tree, spec.get("mounts") or ())  # (6)
     rootfs.ensure_proc(tree)
-    _host_hooks(request, channel)  # (7)
+    _host_hooks(request, channel, first or os.getpid())  # (7)
     devices.populate(tree, linux.get("devices") or ())  # (8)
-    stdio = _stdio(request, tree, channel)
-    _name(spec, joined)  # (9)
+    slave = _terminal(request, tree, channel)
+    _name(spec)  # (9)
     _settings(tree, linux)
     devices.protect(tree, linux.get("maskedPaths") or (), linux.get("readonlyPaths") or ())  # (10)
     _make_cwd(tree, process.get("cwd") or "/")  # (11)
@@ -84,9 +136,17 @@ def _run(request: StartRequest, channel: int, joined: dict[str, int]) -> None:
         rootfs.set_attributes(tree.fd, m.MOUNT_ATTR_RDONLY, 0)
     close_import_fence()  # (12)
     _pivot(tree.fd, shared=bool(spread & m.MS_SHARED))  # (13)
-    set_stdio(stdio, controlling=bool(process.get("terminal")))  # (14)
+    return Assembled(tree.proc, slave)
+
+
+def end(request: StartRequest, channel: int, made: Assembled) -> NoReturn:
+    """Steps (14) and (15)."""
+    process: dict[str, Any] = request.spec["process"]
+    tty = made.terminal
+    stdio = (tty, tty, tty) if tty >= 0 else (request.stdin, request.stdout, request.stderr)
+    set_stdio(stdio, controlling=tty >= 0)  # (14)
     os.umask((process.get("user") or {}).get("umask", 0o022))
-    finish.run(process, _ending(request, channel, tree.proc))  # (15)
+    finish.run(process, _ending(request, channel, made.proc))  # (15)
 
 
 def _ending(request: StartRequest, channel: int, proc: int) -> finish.Ending:
@@ -96,21 +156,6 @@ def _ending(request: StartRequest, channel: int, proc: int) -> finish.Ending:
         personality=((request.spec.get("linux") or {}).get("personality") or {}).get("domain") or "",
         hooks=request.spec if hooks.has(request.spec, "startContainer") else None, state=request.hook_state,
     )  # fmt: skip
-
-
-def _join(request: StartRequest, joined: dict[str, int]) -> bool:
-    """Steps (2) and (3); True when the cgroup namespace is the container's own."""
-    if request.cgroup is not None:
-        request.cgroup.join()
-    private = "cgroup" in request.new_namespaces
-    if private:
-        namespace.unshare(namespace.CLONE_NEWCGROUP)
-    for kind, fd in joined.items():
-        namespace.setns(fd, request.FLAGS[kind])
-        os.close(fd)
-    if "time" in request.new_namespaces:
-        clocks.enter((request.spec.get("linux") or {}).get("timeOffsets") or {})
-    return private
 
 
 def join_keyring(name: bytes | None) -> None:
@@ -128,20 +173,21 @@ def _as_oci(entry: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _host_hooks(request: StartRequest, channel: int) -> None:
+def _host_hooks(request: StartRequest, channel: int, pid: int) -> None:
     if hooks.has(request.spec, "prestart") or hooks.has(request.spec, "createRuntime"):
         sync.send(channel, {"hooks": "createRuntime"})
         sync.await_answer(channel)
-    hooks.run(request.spec, "createContainer", {**request.hook_state, "pid": os.getpid()})
+    hooks.run(request.spec, "createContainer", {**request.hook_state, "pid": pid})
 
 
-def _stdio(request: StartRequest, tree: rootfs.Tree, channel: int) -> tuple[int, int, int]:
+def _terminal(request: StartRequest, tree: rootfs.Tree, channel: int) -> int:
+    """The slave of the container's pty, its master sent to the starter; -1 when it has none."""
     if not request.spec["process"].get("terminal"):
-        return request.stdin, request.stdout, request.stderr
+        return -1
     master, slave = devices.open_console(tree, request.spec["process"].get("consoleSize"))
     sync.send(channel, {"console": True}, [master])
     os.close(master)
-    return slave, slave, slave
+    return slave
 
 
 def set_stdio(stdio: tuple[int, int, int], *, controlling: bool) -> None:
@@ -160,7 +206,7 @@ def _move_up(fd: int) -> int:
     return fd
 
 
-def _name(spec: dict[str, Any], joined: dict[str, int]) -> None:
+def _name(spec: dict[str, Any]) -> None:
     if spec.get("hostname"):
         namespace.sethostname(spec["hostname"])
     if spec.get("domainname"):

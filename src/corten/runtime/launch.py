@@ -51,13 +51,16 @@ class Launch:
         while True:
             message, fds = container.receive(self.started.sync)
             if message is None:
+                container.bury_builder(self.started)
                 if until_ready:
                     raise errors.RuntimeFailure("unable to start container process: the first process died")
                 return
             if "error" in message:
+                container.bury_builder(self.started)
                 kind = getattr(errors, message["error"]["kind"], errors.RuntimeFailure)
                 raise kind(message["error"]["text"])
             if "ready" in message and until_ready:
+                container.bury_builder(self.started)
                 return
             self._serve(message, fds)
 
@@ -76,6 +79,8 @@ class Launch:
         elif "listener" in message:
             handover.send_listener(held, self.started.pid, self.started.pidfd, message["listener"])
             sync.answer(self.started.sync)
+        elif "mounts" in message:
+            os.close(fds[0])
         elif "warning" in message:
             self._host.warn(message["warning"])
 
@@ -156,6 +161,7 @@ def _request(host: Host, held: state.Container, group: Group, options: Options) 
 
 def _undo(host: Host, held: state.Container, group: Group | None, started: container.Started | None) -> None:
     if started is not None:
+        container.bury_builder(started)
         try:
             linux_process.pidfd_send_signal(started.pidfd, _signal.SIGKILL)
         except ProcessLookupError:

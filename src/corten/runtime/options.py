@@ -50,7 +50,8 @@ class MountOptions:
     """Parsed options of one mount. ``propagation``: MS_* values in order; ``data``: ``(key, value or None)``."""
 
     __slots__ = (
-        "attr_clr", "attr_set", "bind", "copy_up", "data", "propagation", "rec_clr", "rec_set", "recursive",
+        "attr_clr", "attr_set", "bind", "copy_up", "data", "idmap", "idmap_recursive", "propagation", "rec_clr",
+        "rec_set", "recursive",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -61,6 +62,8 @@ class MountOptions:
         self.bind = False
         self.recursive = False
         self.copy_up = False
+        self.idmap = False
+        self.idmap_recursive = False
         self.propagation: list[int] = []
         self.data: list[tuple[str, str | None]] = []
 
@@ -85,7 +88,7 @@ def parse(options: Sequence[str]) -> MountOptions:
         elif option in _IGNORED:
             continue
         elif option in ("idmap", "ridmap"):
-            raise InvalidArgument(f"mounts: option {option} needs a user namespace")
+            made.idmap, made.idmap_recursive = True, option == "ridmap"
         elif option in _SUPERBLOCK:
             made.data.append((option, None))
         else:
@@ -106,4 +109,17 @@ def propagation(name: str) -> int:
 def names() -> list[str]:
     """Every option this table knows, for the features document."""
     recursive = [f"r{option}" for option in _ATTRIBUTES]
-    return sorted({*_ATTRIBUTES, *recursive, *_PROPAGATION, *_SUPERBLOCK, *_IGNORED, "bind", "rbind", "tmpcopyup"})
+    return sorted(
+        {
+            *_ATTRIBUTES,
+            *recursive,
+            *_PROPAGATION,
+            *_SUPERBLOCK,
+            *_IGNORED,
+            "bind",
+            "rbind",
+            "tmpcopyup",
+            "idmap",
+            "ridmap",
+        }
+    )

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any, Final
 
+    from corten.oci.idmap import IdMaps
+
 NAMESPACE_FLAGS: Final[Mapping[str, int]] = {
     "pid": namespace.CLONE_NEWPID,
     "network": namespace.CLONE_NEWNET,
@@ -19,25 +21,30 @@ NAMESPACE_FLAGS: Final[Mapping[str, int]] = {
     "ipc": namespace.CLONE_NEWIPC,
     "uts": namespace.CLONE_NEWUTS,
     "cgroup": namespace.CLONE_NEWCGROUP,
+    "user": namespace.CLONE_NEWUSER,
     "time": namespace.CLONE_NEWTIME,
 }
+# Made by the process itself: the one once it is in its cgroup, the other because its offsets come before its use.
+_UNSHARED: Final = frozenset({"cgroup", "time"})
 
 
 class Started:
     """A process on its way: ``pid`` as this pid namespace counts, its ``pidfd``, the ``sync`` channel
-    (:mod:`corten.runtime.sync`) and ``mntns``, a descriptor of its mount namespace or -1.
+    (:mod:`corten.runtime.sync`) and ``mntns``, a descriptor of its mount namespace or -1. ``builder``: the pidfd of the
+    second process of a start in a user namespace (:mod:`corten.runtime.userns`), which the caller reaps, or -1.
 
     The caller owns the descriptors. Holding ``mntns`` until the exit was reported keeps the kernel's tearing down of
     the mounts (1 ms) out of the exit's way.
     """
 
-    __slots__ = ("mntns", "pid", "pidfd", "sync")
+    __slots__ = ("builder", "mntns", "pid", "pidfd", "sync")
 
-    def __init__(self, pid: int, pidfd: int, sync: int, mntns: int) -> None:
+    def __init__(self, pid: int, pidfd: int, sync: int, mntns: int, *, builder: int = -1) -> None:
         self.pid = pid
         self.pidfd = pidfd
         self.sync = sync
         self.mntns = mntns
+        self.builder = builder
 
 
 class StartRequest:
@@ -45,16 +52,16 @@ class StartRequest:
 
     ``spec`` OCI config.json · ``rootfs`` mounts of the root (the first has target "/"), empty for ``spec.root.path``
     relative to ``bundle`` · ``stdin stdout stderr`` descriptors, unused with ``process.terminal`` · ``netns`` a
-    network namespace to join instead of making one · ``seccomp`` compiled filter, compiled from the spec when empty ·
-    ``init`` our own init as pid 1 · ``hold_start`` a descriptor: one byte read from it lets execve happen, EOF gives
-    up, and the failure of a startContainer hook is written to it · ``cgroup`` the group, already made · ``preserve``
-    how many descriptors from 3 on stay open · ``hook_state`` the OCI state document for hooks · ``new_keyring`` a
-    session keyring of its own.
+    network namespace to join instead of making one · ``userns`` the same for the user namespace · ``seccomp``
+    compiled filter, compiled from the spec when empty · ``init`` our own init as pid 1 · ``hold_start`` a descriptor:
+    one byte read from it lets execve happen, EOF gives up, and the failure of a startContainer hook is written to it ·
+    ``cgroup`` the group, already made · ``preserve`` how many descriptors from 3 on stay open · ``hook_state`` the OCI
+    state document for hooks · ``new_keyring`` a session keyring of its own.
     """
 
     __slots__ = (
         "bundle", "cgroup", "hold_start", "hook_state", "id", "init", "netns", "new_keyring", "new_namespaces", "paths",
-        "preserve", "root_path", "rootfs", "seccomp", "seccomp_flags", "spec", "stderr", "stdin", "stdout",
+        "preserve", "root_path", "rootfs", "seccomp", "seccomp_flags", "spec", "stderr", "stdin", "stdout", "userns",
     )  # fmt: skip
 
     FLAGS = NAMESPACE_FLAGS
@@ -69,6 +76,7 @@ class StartRequest:
         stdout: int = 1,
         stderr: int = 2,
         netns: int | None = None,
+        userns: int | None = None,
         seccomp: bytes = b"",
         init: bool = False,
         bundle: str = "",
@@ -82,6 +90,8 @@ class StartRequest:
         kinds = document.namespaces(spec)
         if netns is not None:
             kinds.pop("network", None)
+        if userns is not None:
+            kinds.pop("user", None)
         self.id = id
         self.spec = spec
         self.rootfs = rootfs
@@ -89,6 +99,7 @@ class StartRequest:
         self.stdout = stdout
         self.stderr = stderr
         self.netns = netns
+        self.userns = userns
         self.seccomp = seccomp
         self.seccomp_flags = 0
         self.init = init
@@ -106,13 +117,27 @@ class StartRequest:
 
     @property
     def clone_flags(self) -> int:
-        """Namespaces made by clone3; the cgroup namespace is unshared once the cgroup is joined, and a time namespace
-        once its offsets are written."""
+        """Namespaces made by clone3."""
         flags = 0
         for kind in self.new_namespaces:
-            if kind not in ("cgroup", "time"):
+            if kind not in _UNSHARED:
                 flags |= NAMESPACE_FLAGS[kind]
         return flags
+
+    @property
+    def in_user_namespace(self) -> bool:
+        """Whether the container has a user namespace other than ours."""
+        return self.userns is not None or "user" in self.paths or "user" in self.new_namespaces
+
+    @property
+    def maps(self) -> IdMaps | None:
+        """The id maps the spec names, None when it names none."""
+        linux = self.spec.get("linux") or {}
+        if not linux.get("uidMappings"):
+            return None
+        from corten.oci import idmap
+
+        return idmap.parse(linux["uidMappings"], linux.get("gidMappings"), "linux")
 
 
 def _root_path(spec: dict[str, Any], rootfs: Sequence[dict[str, Any]], bundle: str) -> str:

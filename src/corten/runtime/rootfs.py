@@ -14,7 +14,7 @@ import stat
 
 from corten.cgroup.group import Group
 from corten.cgroup.hierarchy import join
-from corten.errors import RuntimeFailure
+from corten.errors import InvalidArgument, RuntimeFailure
 from corten.linux import mount as m
 from corten.linux import procfs
 from corten.linux.path import Root
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any, Final
 
+    from corten.runtime.shift import Shift
+
 _PAGE: Final = 4096
 _DIRECTORY: Final = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _FSCONFIG_MAX: Final = 255
@@ -36,12 +38,13 @@ class Tree:
     """The root under construction; descriptors are -1 until they exist, all close-on-exec.
 
     ``fd`` the root mount, ``proc`` a procfs of the container's pid namespace, ``dev`` and ``devpts`` what was mounted
-    there. ``bound_dev``: /dev is a bind mount and its devices are not ours to make.
+    there. ``bound_dev``: /dev is a bind mount and its devices are not ours to make. ``shift``: the container's user
+    namespace, None when it is the host's.
     """
 
-    __slots__ = ("bound_dev", "cgroup_private", "dev", "devpts", "fd", "group", "proc", "root")
+    __slots__ = ("bound_dev", "cgroup_private", "dev", "devpts", "fd", "group", "proc", "root", "shift")
 
-    def __init__(self, fd: int, group: Group | None, *, cgroup_private: bool) -> None:
+    def __init__(self, fd: int, group: Group | None, *, cgroup_private: bool, shift: Shift | None = None) -> None:
         self.fd = fd
         self.root = Root(fd)
         self.proc = -1
@@ -50,6 +53,7 @@ class Tree:
         self.bound_dev = False
         self.group = group
         self.cgroup_private = cgroup_private
+        self.shift = shift
 
 
 def isolate(point: str, propagation: int) -> None:
@@ -80,10 +84,12 @@ def root_point(mounts: Sequence[dict[str, Any]], path: str) -> str:
     return entry.get("chdir") or _upper_directory(entry["options"])
 
 
-def mount_root(mounts: Sequence[dict[str, Any]], path: str) -> int:
+def mount_root(mounts: Sequence[dict[str, Any]], path: str, shift: Shift | None = None) -> int:
     """Mount the root and return its descriptor: ``mounts[0]`` when given (target "/"), else ``path`` bound on itself.
 
-    The mount is stacked on a directory of the host inside the caller's own mount namespace; nobody else sees it.
+    The mount is stacked on a directory of the host inside the caller's own mount namespace; nobody else sees it. Where
+    the entry names a directory ``idmap``, the container's ids are the owners of the files below it: it is covered with
+    an id-mapped clone of itself first, through which the layers are then found.
     """
     if not mounts:
         directory = os.open(path, _DIRECTORY)
@@ -92,6 +98,8 @@ def mount_root(mounts: Sequence[dict[str, Any]], path: str) -> int:
         os.close(directory)
         return tree
     entry = mounts[0]
+    if shift is not None and entry.get("idmap"):
+        _cover_with_shifted(entry["idmap"], shift)
     if entry["type"] == "overlay":
         return _mount_overlay(entry)
     tree = m.open_tree(m.AT_FDCWD, entry["source"], m.OPEN_TREE_CLONE | m.AT_RECURSIVE)
@@ -101,6 +109,15 @@ def mount_root(mounts: Sequence[dict[str, Any]], path: str) -> int:
     m.move_mount(tree, point)
     os.close(point)
     return tree
+
+
+def _cover_with_shifted(path: str, shift: Shift) -> None:
+    directory = os.open(path, _DIRECTORY)
+    tree = m.open_tree(directory, "", m.OPEN_TREE_CLONE | m.AT_EMPTY_PATH)
+    shift.map_ids(tree)
+    m.move_mount(tree, directory)
+    os.close(tree)
+    os.close(directory)
 
 
 def _mount_overlay(entry: dict[str, Any]) -> int:
@@ -215,7 +232,7 @@ def mount_one(tree: Tree, entry: dict[str, Any]) -> None:
     options = parse(entry.get("options") or ())
     fstype, target = entry.get("type") or "", os.path.normpath("/" + entry["destination"].lstrip("/"))
     if options.bind or fstype == "bind":
-        fd = _bind(tree, entry["source"], target, options)
+        fd = _bind(tree, entry, target, options)
         tree.bound_dev |= target == "/dev"
     elif fstype == "cgroup" or (fstype == "cgroup2" and tree.group is not None):
         fd = _mount_cgroup(tree, target, options)
@@ -224,6 +241,8 @@ def mount_one(tree: Tree, entry: dict[str, Any]) -> None:
     else:
         fd = _mount_new(tree, fstype, entry.get("source") or fstype, target, options)
     set_propagation(fd, options.propagation)
+    if tree.shift is not None:
+        _give(tree.shift, fd, fstype)
     if fstype == "tmpfs" and target == "/dev":
         tree.dev = fd
     elif fstype == "devpts" and target == "/dev/pts":
@@ -234,9 +253,18 @@ def mount_one(tree: Tree, entry: dict[str, Any]) -> None:
         os.close(fd)
 
 
-def _bind(tree: Tree, source: str, target: str, options: MountOptions) -> int:
-    flags = m.OPEN_TREE_CLONE | (m.AT_RECURSIVE if options.recursive or not options.bind else 0)
-    clone = m.open_tree(m.AT_FDCWD, source, flags)
+def _give(shift: Shift, fd: int, fstype: str) -> None:
+    """What belongs to root of the mounter's user namespace, or to who made the namespace, instead of to who mounts."""
+    if fstype == "devpts":
+        shift.give(fd, ".", "ptmx")
+    elif fstype == "mqueue" and shift.own_ipc:
+        shift.give(fd, ".")
+
+
+def _bind(tree: Tree, entry: dict[str, Any], target: str, options: MountOptions) -> int:
+    recursive = options.recursive or not options.bind
+    clone = m.open_tree(m.AT_FDCWD, entry["source"], m.OPEN_TREE_CLONE | (m.AT_RECURSIVE if recursive else 0))
+    _map_ids(tree, clone, entry, options)
     is_directory = stat.S_ISDIR(os.fstat(clone).st_mode)
     where = tree.root.directory(target) if is_directory else tree.root.file(target)
     m.move_mount(clone, where)
@@ -244,6 +272,19 @@ def _bind(tree: Tree, source: str, target: str, options: MountOptions) -> int:
     set_attributes(clone, options.attr_set, options.attr_clr)
     set_attributes(clone, options.rec_set, options.rec_clr, recursive=True)
     return clone
+
+
+def _map_ids(tree: Tree, clone: int, entry: dict[str, Any], options: MountOptions) -> None:
+    """runtime-spec 1.2, "mounts": ``idmap``, ``ridmap``, or maps alone, which mean ``idmap``."""
+    uids, gids = entry.get("uidMappings"), entry.get("gidMappings")
+    if uids or gids:
+        from corten.runtime import shift
+
+        shift.own_maps(uids, gids, f"mounts {entry['destination']}").map_ids(clone, recursive=options.idmap_recursive)
+    elif options.idmap:
+        if tree.shift is None:
+            raise InvalidArgument(f"mounts {entry['destination']}: idmap needs mappings where no user namespace is")
+        tree.shift.map_ids(clone, recursive=options.idmap_recursive)
 
 
 def _mount_kernel(tree: Tree, fstype: str, target: str, options: MountOptions) -> int:
@@ -270,7 +311,7 @@ def _plain_directory(tree: Tree, target: str, fstype: str) -> int:
 def _mount_new(tree: Tree, fstype: str, source: str, target: str, options: MountOptions) -> int:
     where, covers = _directory(tree, target)
     attributes = options.attr_set & ~m.MOUNT_ATTR_RDONLY if options.copy_up else options.attr_set
-    data = list(options.data)
+    data = list(options.data) if tree.shift is None else tree.shift.data(fstype, options.data)
     if fstype == "tmpfs" and covers and not any(key == "mode" for key, _ in data):  # as what it covers, runc's rule
         data.append(("mode", format(stat.S_IMODE(os.fstat(where).st_mode), "o")))
     if any(len(value or "") > _FSCONFIG_MAX for _, value in data):

@@ -9,6 +9,7 @@
       |<-- {"warning": text} ----------------|   any number
       |<-- {"console": true} + fd -----------|   the pty's master
       |<-- {"listener": number} -------------|   a seccomp listener, taken with pidfd_getfd(2), then one byte
+      |<-- {"mounts": true} + fd ------------|   only in a user namespace, by its builder: the mount namespace
       |<-- {"ready": true} ------------------|   only with hold_start: all is done but execve
       |<-- {"error": {"kind", "text"}} ------|   then EOF
       |<-- EOF ------------------------------|   execve succeeded: the socket is close-on-exec

@@ -22,6 +22,7 @@ from corten import errors
 from corten.cgroup.group import Group
 from corten.linux import process, procfs
 from corten.runtime import container, sync
+from corten.runtime import userns as userns  # imported by births that need it: nothing is, once the shim serves
 from corten.shim import task
 from corten.shim.exits import Exit
 from corten.shim.log import open_log
@@ -88,6 +89,22 @@ class Pipes:
         self.ours = dict.fromkeys(self.ours, -1)
 
 
+class Burial:
+    """Reaps a process that only helped with a birth: the handler of its pidfd."""
+
+    __slots__ = ("_pidfd", "_supervisor")
+
+    def __init__(self, supervisor: Supervisor, pidfd: int) -> None:
+        self._supervisor = supervisor
+        self._pidfd = pidfd
+
+    def ready(self, events: int) -> None:
+        """Called by the loop when it is dead."""
+        self._supervisor.loop.remove(self._pidfd)
+        process.wait_exit(self._pidfd, block=False)
+        os.close(self._pidfd)
+
+
 class Birth:
     """One process on its way from clone3 to execve: the handler of its channel."""
 
@@ -111,6 +128,8 @@ class Birth:
         self._task.pid, self._task.pidfd = started.pid, started.pidfd
         self._task.mount_namespace = started.mntns
         self._sync = started.sync
+        if started.builder >= 0:
+            self._supervisor.loop.add(started.builder, Burial(self._supervisor, started.builder))
         os.set_blocking(started.sync, False)
         self._supervisor.tasks[self._task.key] = self._task
         self._supervisor.loop.add(started.sync, self)
@@ -140,6 +159,8 @@ class Birth:
             self._error = error_of(message["error"])
         elif "console" in message and fds:
             self._console = fds.pop()
+        elif "mounts" in message and fds:
+            self._task.mount_namespace = fds.pop()
         elif "warning" in message:
             self._warnings.append(str(message["warning"]))
         _close(fds)
@@ -224,7 +245,8 @@ def start(supervisor: Supervisor, message: dict[str, Any], fds: dict[str, list[i
         request = container.StartRequest(
             id=message["id"], spec=spec, rootfs=message.get("rootfs") or [],
             stdin=pipes.theirs[0], stdout=pipes.theirs[1], stderr=pipes.theirs[2],
-            netns=fds["netns"][0] if fds.get("netns") else None, seccomp=seccomp,
+            netns=fds["netns"][0] if fds.get("netns") else None,
+            userns=fds["userns"][0] if fds.get("userns") else None, seccomp=seccomp,
             init=bool(message.get("init")), bundle="", hold_start=None, cgroup=made,
         )  # fmt: skip
         birth.begin(container.start(request))  # (4)

@@ -183,7 +183,7 @@ def test_namespaces_by_path(bundle: Bundle) -> None:
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        (lambda spec: spec["linux"]["namespaces"].append({"type": "user"}), "user namespaces are not supported yet"),
+        (lambda spec: spec["linux"]["namespaces"].append({"type": "user"}), "linux: no uid mappings found"),
         (lambda spec: spec["linux"].update(cgroupsPath="a.slice:x:y"), "cgroupfs manager"),
         (lambda spec: spec["process"].update(apparmorProfile="x"), "apparmorProfile: profile 'x' is not loaded"),
         (lambda spec: spec["process"].update(selinuxLabel="x"), "selinuxLabel"),

@@ -30,13 +30,16 @@ def entry() -> None:
             init=request.get("init", False),
             cgroup=group,
             netns=netns,
+            userns=os.open(request["userns"], os.O_RDONLY) if request.get("userns") else None,
         )
     )
     while True:
         message, _ = container.receive(started.sync)
         if message is None:
             break
-        messages.append(message)
+        if "mounts" not in message:
+            messages.append(message)
+    container.bury_builder(started)
     code, number = process.wait_exit(started.pidfd, block=True) or (255, 0)
     strangers = process.exit_of_stranger(started.pidfd)
     group.delete()

@@ -34,7 +34,7 @@ def test_what_is_no_json(text: str | bytes) -> None:
 def test_refusals() -> None:
     spec = template()
     runtime.validate(spec)
-    with pytest.raises(NotSupported, match="user namespaces"):
+    with pytest.raises(InvalidArgument, match="need a namespace of type user"):
         runtime.validate(
             {**spec, "linux": {**spec["linux"], "uidMappings": [{"containerID": 0, "hostID": 1, "size": 1}]}}
         )

@@ -33,9 +33,10 @@ def test_recursive_forms() -> None:
     assert made.attr_set == 0
 
 
-def test_what_needs_a_user_namespace_is_refused() -> None:
-    with pytest.raises(InvalidArgument, match="idmap"):
-        options.parse(["bind", "idmap"])
+def test_id_mapped_binds() -> None:
+    plain, recursive = options.parse(["bind", "idmap"]), options.parse(["rbind", "ridmap"])
+    assert (plain.idmap, plain.idmap_recursive) == (True, False)
+    assert (recursive.idmap, recursive.idmap_recursive) == (True, True)
 
 
 def test_command_line() -> None:
