@@ -8,7 +8,10 @@ from corten.api.types.container import ContainerCreate
 from corten.api.types.exec import ExecCreate, ExecCreateResponse
 from corten.engine.streams import AttachOptions, LogsOptions
 from corten.errors import InvalidArgument
+from corten.server import websocket
+from corten.server.bridge import WebSocketStream
 from corten.server.call import Call
+from corten.server.identity import response_headers
 from corten.server.reply import EMPTY, JSON, NO_CONTENT, Reply, encode, json
 from corten.server.router import Route
 
@@ -171,6 +174,29 @@ async def attach(call: Call) -> None:
     await call.engine.containers.attach(call.name, options, client)
 
 
+async def attach_ws(call: Call) -> Reply | None:
+    """As attach, in frames of RFC 6455. Before 1.42 every stream is attached, before 1.28 output comes as text."""
+    chosen = call.at_least(42)
+    options = AttachOptions(
+        stdin=call.query.flag("stdin") if chosen else True,
+        stdout=call.query.flag("stdout") if chosen else True,
+        stderr=call.query.flag("stderr") if chosen else True,
+        stream=call.query.flag("stream"),
+        logs=call.query.flag("logs"),
+        detach_keys=call.query.text("detachKeys"),
+        multiplexed=False,
+    )
+    await call.exchange.body.read(0)
+    call.engine.containers.check_attach(call.name, options)
+    try:
+        fields = websocket.accept(call.exchange.head.upgrade, call.exchange.head.headers)
+    except websocket.VersionError as exc:
+        return json({"message": str(exc)}, 400)._replace(headers=exc.headers)
+    client = WebSocketStream(call.exchange, [*fields, *response_headers()], binary=call.at_least(28))
+    await call.engine.containers.attach(call.name, options, client)
+    return None
+
+
 async def exec_create(call: Call) -> Reply:
     body = shape_exec(await call.body(ExecCreate), call.version)
     return json(ExecCreateResponse(Id=await call.engine.execs.create(call.name, body)), 201)
@@ -193,6 +219,7 @@ ROUTES: Final = (
     Route("POST", "/containers/{name}/wait", wait),
     Route("POST", "/containers/{name}/resize", resize),
     Route("POST", "/containers/{name}/attach", attach),
+    Route("GET", "/containers/{name}/attach/ws", attach_ws),
     Route("POST", "/containers/{name}/exec", exec_create),
     Route("DELETE", "/containers/{name}", remove),
 )

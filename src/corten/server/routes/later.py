@@ -22,7 +22,6 @@ _NOT_YET: Final = (
     "GET /containers/{name}/changes",
     "GET /containers/{name}/export",
     "GET /containers/{name}/stats",
-    "GET /containers/{name}/attach/ws",
     "GET /containers/{name}/archive",
     "HEAD /containers/{name}/archive",
     "PUT /containers/{name}/archive",
