@@ -7,7 +7,7 @@ NGINX = $(CACHE)/debian-nginx.tar
 export CORTEN_TEST_ROOTFS = $(abspath $(ROOTFS))
 export CORTEN_BENCH_NGINX = $(abspath $(NGINX))
 
-.PHONY: help demo test test-long test-vm check bench dev clean lock prepare prepare-bench
+.PHONY: help demo test test-long test-vm check bench dev clean lock prepare prepare-bench prepare-vm
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -32,7 +32,10 @@ endif
 test-long: prepare ## kill tests and loads, at their full length
 	scripts/private $(PY) -m pytest -m long --timeout 3600 tests
 
-test-vm: prepare ## the kernel tests in a virtual machine: Debian's stock kernel, pure cgroup v2, no KVM
+prepare-vm:
+	@scripts/prepare vm
+
+test-vm: prepare prepare-vm ## the kernel tests in a virtual machine: Debian's stock kernel, pure cgroup v2, no KVM
 	scripts/vm python3 -m pytest -p no:cacheprovider -m '"not long"' --timeout 600 tests/kernel
 
 check: prepare ## ruff, mypy strict, import contracts

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import re
 import time
+from pathlib import Path
 
 import pytest
 from tests.compat.conftest import Client
+from tests.harness.engine import EngineProcess
 
 pytestmark = pytest.mark.root
 
@@ -237,3 +239,21 @@ def test_information(cli: Client) -> None:
     assert sorted(lines) == ["bridge bridge local", "host host local", "none null local"]
     (bridge,) = json.loads(cli.out("network", "inspect", "bridge"))
     assert bridge["IPAM"]["Config"][0]["Subnet"].endswith("/16")
+
+
+@pytest.mark.parametrize(
+    ("script", "code"),
+    [
+        ("while :; do sleep 0.1; done", 137),
+        ("trap '' TERM; while :; do sleep 0.1; done", 137),
+        ("trap 'exit 3' TERM; while :; do sleep 0.1; done", 3),
+    ],
+)
+def test_fast_stop_waits_for_who_can_hear(busybox_tar: Path, script: str, code: int) -> None:
+    """The daemon's option of ours: with Docker's meaning the first two would take a minute here."""
+    with EngineProcess.running("--fast-stop") as engine:
+        engine.import_image(busybox_tar, "busybox:latest")
+        engine.docker("run", "-d", "--name", "deaf", "busybox", "sh", "-c", script)
+        time.sleep(0.3)
+        engine.docker("stop", "-t", "60", "deaf", timeout=20)
+        assert engine.docker("wait", "deaf").stdout.strip() == str(code)

@@ -74,6 +74,7 @@ OPTIONS: Final = (
     _option("host", LIST, "hosts", "Socket to listen on (unix://, tcp://, fd://)", key="hosts", short="H"),
     _option("host-gateway-ip", TEXT, "host_gateway_ip", "What host-gateway means in --add-host"),
     _option("icc", FLAG, "icc", "Let containers talk to each other"),
+    _option("fast-stop", FLAG, "fast_stop", "Do not wait for a process that cannot hear its stop signal"),
     _option("init", FLAG, "default_init", "Run an init in containers"),
     _option("insecure-registry", LIST, "insecure_registries", "Registry to be spoken to without verified TLS",
             key="insecure-registries"),

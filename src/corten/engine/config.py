@@ -55,6 +55,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     default_ipc_mode: str = "private"
     default_cgroupns_mode: str = ""
     default_init: bool = False
+    fast_stop: bool = False
     no_new_privileges: bool = False
     seccomp_profile: str = ""
     log_driver: str = "json-file"

@@ -175,7 +175,7 @@ class Engine:
         self.volumes = VolumeService(self._volume_store, self._snapshotter, roster, notices)
         self.execs = ExecService(roster, shim, links, notices, profiles)
         self._pauser = pauser = Pauser(roster, shim, notices)
-        stopper = Stopper(roster, shim, notices, pauser)
+        stopper = Stopper(roster, shim, notices, pauser, fast=config.fast_stop)
         self._remover = remover = Remover(
             config, roster, stopper, self._snapshotter, self.volumes, self.images, notices, self.execs.forget
         )

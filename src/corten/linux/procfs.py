@@ -2,7 +2,7 @@
 
 A path such as ``/proc/sys/...`` may lead anywhere once an image had a word in it (CVE-2025-52881, CVE-2019-19921).
 :func:`new` makes a private instance nobody else can mount over; the others work below its descriptor only. Files of
-the host's own /proc are read by :func:`start_ticks` and :func:`status_field`, for processes of the host.
+the host's own /proc are read by :func:`start_ticks`, :func:`hears` and :func:`state`, for processes of the host.
 """
 
 from __future__ import annotations
@@ -43,6 +43,22 @@ def start_ticks(pid: int) -> int:
     with open(f"/proc/{pid}/stat", "rb") as file:
         stat = file.read()
     return int(stat[stat.rindex(b")") + 2 :].split()[19])
+
+
+def hears(pid: int, signal: int) -> bool:
+    """Whether a signal can reach process 1 of a pid namespace: some thread of it catches the signal, or blocks it to
+    wait for it. Else the kernel drops it (pid_namespaces(7), "init"). False when the process is gone.
+    """
+    bit = 1 << (signal - 1)
+    try:
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{thread}/status", "rb") as file:
+                masks = [int(line[8:], 16) for line in file if line.startswith((b"SigBlk:", b"SigCgt:"))]
+            if any(mask & bit for mask in masks):
+                return True
+    except FileNotFoundError:
+        pass
+    return False
 
 
 def state(pid: int) -> str:

@@ -18,6 +18,7 @@ from corten.engine.shims import Shim
 from corten.engine.signals import parse_signal
 from corten.engine.tasks import Container, Exit
 from corten.errors import Conflict, CortenError, NotFound, NotModified
+from corten.linux import procfs
 
 DEFAULT_SIGNAL: Final = "SIGTERM"
 DEFAULT_SECONDS: Final = 10
@@ -29,11 +30,12 @@ KILL_SECONDS: Final = 10.0
 class Stopper:
     """Ends first processes."""
 
-    def __init__(self, roster: Roster, shim: Shim, notices: Notices, pauser: Pauser) -> None:
+    def __init__(self, roster: Roster, shim: Shim, notices: Notices, pauser: Pauser, *, fast: bool) -> None:
         self._roster = roster
         self._shim = shim
         self._notices = notices
         self._pauser = pauser
+        self._fast = fast
 
     async def kill(self, reference: str, text: str) -> None:
         """Send a signal (``SIGKILL`` when ``text`` is empty) and, for SIGKILL, wait for the end.
@@ -60,10 +62,14 @@ class Stopper:
     async def stop(self, reference: str, text: str, seconds: int | None) -> None:
         """Stop signal, then SIGKILL after ``seconds`` (None = the container's own or 10, negative = never).
 
+        With the engine's option ``fast-stop`` nobody waits for a first process that cannot hear the signal, as a
+        program without a handler; Docker does, and so do we without that option: it may be about to end by itself.
+
         Raises:
             NotModified: it does not run.
         """
         wanted = parse_signal(text) if text else 0
+        patience = _patience(self._roster.find(reference).record, seconds)
         async with self._roster.exclusive(reference) as container:
             if not container.record.state.active:
                 raise NotModified("container is already stopped")
@@ -72,8 +78,11 @@ class Stopper:
                 await self._give_up(container)
             else:
                 await self._remember_stop(container)
-                await self._send(container, wanted or _stop_signal(container.record))
-        await self._wait_or_kill(container, over, _patience(container.record, seconds))
+                number = wanted or _stop_signal(container.record)
+                await self._send(container, number)
+                if self._fast and patience is not None and not procfs.hears(container.record.state.pid, number):
+                    patience = 0.0
+        await self._wait_or_kill(container, over, patience)
         self._notices.container(container.record, "stop")
 
     async def end(self, container: Container) -> None:
