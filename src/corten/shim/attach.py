@@ -67,6 +67,7 @@ class Client:
     __slots__ = (
         "_descriptor",
         "_framed",
+        "_input_over",
         "_keys",
         "_lag",
         "_loop",
@@ -91,6 +92,7 @@ class Client:
         self._streams: Streams | None = streams
         self._queue: list[bytes] = []
         self._lag = 0
+        self._input_over = False
         self._state = "attached"
         self._mask = -1
         self._watch()
@@ -202,7 +204,10 @@ class Client:
             self.drop()
             return
         if self._state != "attached":
-            if not data:
+            if not data and self._queue:  # the end of its input only: it still reads
+                self._input_over = True
+                self._watch()
+            elif not data:
                 self.drop()
         elif data:
             self.take(data)
@@ -260,7 +265,7 @@ class Client:
         if self._state == "attached":
             if self.reads_input and self._streams is not None and not self._streams.input_waits():
                 mask |= READ
-        else:
+        elif not self._input_over:
             mask |= READ  # only to throw it away and to see the peer's end
         if mask == self._mask:
             return

@@ -331,6 +331,30 @@ def test_dead_process_is_drained_whatever_clients_do(stage: Stage) -> None:
     assert sorted(stage.log.finished) == ["stderr", "stdout"]
 
 
+def test_a_slow_client_that_ended_its_input_gets_all_output(make_stage) -> None:
+    stage = make_stage()
+    stage.open()
+    client = stage.attach(framed=False)
+    client.shutdown(socket.SHUT_WR)
+    data = bytes(range(256)) * 3000
+    for start in range(0, len(data), 32768):
+        os.write(stage.stdout, data[start : start + 32768])
+        stage.settle(0.01)
+    os.close(stage.stdout)
+    os.close(stage.stderr)
+    stage.streams.hurry()
+    stage.streams.release()
+    stage.settle()
+    got, piece = b"", b"-"
+    while piece:
+        try:
+            piece = client.recv(65536)
+            got += piece
+        except BlockingIOError:
+            stage.settle(0.005)
+    assert got == data
+
+
 def test_release_does_not_reset_a_peer_with_unread_input(stage: Stage) -> None:
     client = stage.attach()
     os.write(stage.stdout, b"the end")
