@@ -39,10 +39,11 @@ class Tree:
 
     ``fd`` the root mount, ``proc`` a procfs of the container's pid namespace, ``dev`` and ``devpts`` what was mounted
     there. ``bound_dev``: /dev is a bind mount and its devices are not ours to make. ``shift``: the container's user
-    namespace, None when it is the host's.
+    namespace, None when it is the host's. ``kernel``: where procfs and sysfs were mounted and nothing else since ->
+    their descriptors.
     """
 
-    __slots__ = ("bound_dev", "cgroup_private", "dev", "devpts", "fd", "group", "proc", "root", "shift")
+    __slots__ = ("bound_dev", "cgroup_private", "dev", "devpts", "fd", "group", "kernel", "proc", "root", "shift")
 
     def __init__(self, fd: int, group: Group | None, *, cgroup_private: bool, shift: Shift | None = None) -> None:
         self.fd = fd
@@ -51,6 +52,7 @@ class Tree:
         self.dev = -1
         self.devpts = -1
         self.bound_dev = False
+        self.kernel: dict[str, int] = {}
         self.group = group
         self.cgroup_private = cgroup_private
         self.shift = shift
@@ -243,6 +245,10 @@ def mount_one(tree: Tree, entry: dict[str, Any]) -> None:
     set_propagation(fd, options.propagation)
     if tree.shift is not None:
         _give(tree.shift, fd, fstype)
+    if target in tree.kernel:
+        os.close(tree.kernel.pop(target))
+    if fstype in ("proc", "sysfs"):
+        tree.kernel[target] = os.dup(fd)
     if fstype == "tmpfs" and target == "/dev":
         tree.dev = fd
     elif fstype == "devpts" and target == "/dev/pts":
@@ -387,6 +393,19 @@ def _cgroup2(tree: Tree, group: Group, options: MountOptions) -> int:
     fd = m.open_tree(m.AT_FDCWD, join(group.hierarchy.unified, group.path), m.OPEN_TREE_CLONE)
     set_attributes(fd, options.attr_set, 0)
     return fd
+
+
+def find(tree: Tree, path: str) -> int:
+    """A descriptor of what the container will find at absolute ``path``.
+
+    What lies on procfs or sysfs is looked up from the descriptor of that mount: by now the image may have exchanged its
+    /proc for a link, and the mount would be bare under the other name (CVE-2019-19921, CVE-2023-27561).
+    """
+    path = os.path.normpath(path)
+    for point in sorted(tree.kernel, key=len, reverse=True):
+        if path.startswith(f"{point}/"):
+            return Root(tree.kernel[point]).open(path[len(point) + 1 :])
+    return tree.root.open(path)
 
 
 def ensure_proc(tree: Tree) -> None:

@@ -6,8 +6,11 @@ import ctypes
 import hashlib
 import os
 import shutil
+import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -260,3 +263,156 @@ def test_cve_2024_45310_files_are_made_inside_the_root_while_it_is_being_changed
         stop.set()
         thread.join()
     assert os.listdir(canary) == ["secret"]
+
+
+def without(bundle: Bundle, *targets: str) -> None:
+    """Take these mounts out of the spec: what lies there is the image's own."""
+    bundle.spec["mounts"] = [mount for mount in bundle.spec["mounts"] if mount["destination"] not in targets]
+
+
+@pytest.mark.parametrize("link", ["{canary}", "/../../../../../..{canary}", "../../../../../../../../..{canary}"])
+def test_cve_2026_41579_and_2026_47766_devices_are_not_made_through_a_link(
+    bundle: Bundle, canary: Path, link: str
+) -> None:
+    """The image's /dev is a link to the host and nothing is mounted on it: nodes, links and files would go there."""
+    without(bundle, *(mount["destination"] for mount in bundle.spec["mounts"] if mount["destination"] > "/dev"))
+    bundle.spec["mounts"] = [{"destination": "/proc", "type": "proc", "source": "proc"}]
+    shutil.rmtree(bundle.rootfs / "dev")
+    (bundle.rootfs / "dev").symlink_to(link.format(canary=canary))
+    (bundle.rootfs / "elsewhere").symlink_to(canary)
+    bundle.linux["devices"] = [
+        {"type": "c", "path": "/dev/mine", "major": 1, "minor": 3},
+        {"type": "c", "path": "/elsewhere/deep/mine", "major": 1, "minor": 3},
+    ]
+    bundle.process["cwd"] = "/elsewhere/made"
+    bundle.linux["maskedPaths"] = ["/elsewhere/secret"]
+    output = bundle.shell("echo ran")
+    assert output.stdout == "ran\n", output.stderr
+    assert os.listdir(canary) == ["secret"]
+    assert (bundle.rootfs / str(canary)[1:] / "made").is_dir()  # inside, where the link leads from there
+
+
+@pytest.mark.parametrize("name", ["console", "null", "ptmx", "tty", "fd"])
+def test_cve_2025_52565_names_of_the_images_own_dev_are_not_followed(bundle: Bundle, canary: Path, name: str) -> None:
+    """No tmpfs on /dev: the console is bound on, and nodes are made in, a directory the image has filled with links."""
+    without(bundle, "/dev", "/dev/shm", "/dev/mqueue")
+    (bundle.rootfs / "dev" / name).symlink_to(canary / "secret")
+    bundle.process["terminal"] = True
+    output = bundle.shell("tty; echo x > /dev/console; echo y > /dev/null", stdin=None)
+    if name == "console":
+        assert "/dev/console of the container is a link" in output.stderr
+    else:
+        assert output.stdout.split() == ["/dev/pts/0", "x"], output.stderr
+    assert (canary / "secret").read_text() == "canary"
+
+
+def test_cve_2025_31133_a_null_device_that_is_being_exchanged(bundle: Bundle, canary: Path) -> None:
+    """/dev is a volume of two containers; the other one exchanges its null for a link while paths are masked."""
+    volume = bundle.rootfs / "volume"
+    volume.mkdir()
+    os.mknod(volume / "null", 0o20666, os.makedev(1, 3))
+    (volume / "link").symlink_to("/proc/uptime")
+    without(bundle, "/dev", "/dev/shm", "/dev/mqueue", "/dev/pts")
+    bundle.spec["mounts"].append({"destination": "/dev", "type": "bind", "source": str(volume), "options": ["rbind"]})
+    bundle.linux["maskedPaths"] = ["/proc/keys"]
+    with exchanging(volume / "null", volume / "link"):
+        outputs = [bundle.run("cat", "/proc/keys") for _ in range(12)]
+    for output in outputs:
+        assert output.stdout == ""
+        assert output.returncode == 0 or "null device" in output.stderr
+
+
+@contextmanager
+def exchanging(first: Path, second: Path) -> Iterator[None]:
+    """The two names change places as fast as they can."""
+    libc = ctypes.CDLL(None)
+    stop = threading.Event()
+
+    def flip() -> None:
+        while not stop.is_set():
+            libc.renameat2(-100, bytes(first), -100, bytes(second), 2)  # RENAME_EXCHANGE
+
+    thread = threading.Thread(target=flip)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("name", ["proc", "sys"])
+def test_cve_2023_27561_and_2019_19921_a_proc_that_is_being_exchanged(bundle: Bundle, name: str) -> None:
+    """The image's /proc (or /sys) is exchanged for a link to a directory of its own while the container is made: what is
+    masked and read-only would then be so elsewhere, and the real one bare under the other name."""
+    (bundle.rootfs / "fake/sys/kernel").mkdir(parents=True)
+    (bundle.rootfs / "fake/keys").write_text("x")
+    (bundle.rootfs / "link").symlink_to("/fake")
+    bundle.linux["maskedPaths"] = ["/proc/keys", "/sys/firmware"]
+    bundle.linux["readonlyPaths"] = ["/proc/sys"]
+    seen = 0
+    quiet = {"capture_output": False, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    for _ in range(12):
+        bundle.process["args"] = ["sh", "-c", "while :; do sleep 1; done"]
+        identifier = bundle.write()
+        with exchanging(bundle.rootfs / name, bundle.rootfs / "link"):
+            created = bundle.call("run", "--detach", identifier, **quiet).returncode == 0
+        if not created:
+            continue  # it was a link at the moment it must not be one
+        lines = Path(f"/proc/{bundle.state(identifier)['pid']}/mountinfo").read_text().splitlines()
+        points = {line.split()[4] for line in lines}
+        for line in lines:
+            point, kind = line.split()[4], line.partition(" - ")[2].split()[0]
+            if kind == "proc" and line.split()[3] == "/":
+                seen += 1
+                assert {f"{point}/keys", f"{point}/sys"} <= points
+            if kind == "sysfs" and line.split()[3] == "/" and Path("/sys/firmware").exists():
+                assert f"{point}/firmware" in points
+        bundle.call("delete", "--force", identifier)
+    assert seen
+
+
+def test_cve_2023_28642_labels_are_written_to_a_procfs_of_our_own(bundle: Bundle, tmp_path: Path) -> None:
+    """A volume hides /proc/self behind a tree of the image's: what is written at the end must not go there."""
+    fake = tmp_path / "fake"
+    (fake / "self/attr/apparmor").mkdir(parents=True)
+    for file in ("self/oom_score_adj", "self/attr/apparmor/exec", "self/attr/exec"):
+        (fake / file).write_text("")
+    bundle.spec["mounts"].append({"destination": "/proc", "type": "bind", "source": str(fake), "options": ["rbind"]})
+    bundle.process["oomScoreAdj"] = 321
+    bundle.run("true")
+    identifier = bundle.start()
+    bundle.exec(identifier, "true")
+    assert Path(f"/proc/{bundle.state(identifier)['pid']}/oom_score_adj").read_text() == "321\n"
+    assert {file.read_text() for file in fake.rglob("*") if file.is_file()} == {""}
+
+
+def test_cve_2020_15257_the_runtime_has_no_abstract_socket(bundle: Bundle) -> None:
+    """Root in a container that shares the network namespace sees every abstract address of the host."""
+    bundle.linux["namespaces"] = [entry for entry in bundle.linux["namespaces"] if entry["type"] != "network"]
+    bundle.process["args"] = ["sh", "-c", "while :; do grep '@' /proc/net/unix >> /seen; done"]
+    without(bundle, "/sys")
+    identifier = bundle.start(bundle.process["args"][2])
+    (bundle.rootfs / "seen").write_text("")
+    for _ in range(5):
+        assert bundle.exec(identifier, "true").returncode == 0
+        assert bundle.run("true").returncode == 0
+    assert (bundle.rootfs / "seen").read_text() == ""
+
+
+def test_cve_2024_21626_in_run_and_exec_with_preserved_descriptors(bundle: Bundle) -> None:
+    """A number that the caller did not open would be one of ours: it is refused, and those kept are the caller's."""
+    assert "please check that preserved-fd 3 exists" in bundle.call("run", "--preserve-fds", "9", bundle.write()).stderr
+    reading, writing = os.pipe()
+    bundle.process["args"] = ["sh", "-c", "echo kept >&3; ls /proc/self/fd"]
+    identifier = bundle.write()
+    command = [*bundle.command, "run", "--preserve-fds", "1", identifier]
+    wrap = "import os, sys; os.dup2(int(sys.argv[1]), 3); os.execv(sys.argv[2], sys.argv[2:])"
+    wrapped = [sys.executable, "-c", wrap, str(writing), *command]
+    output = subprocess.run(
+        wrapped, cwd=bundle.directory, capture_output=True, text=True, pass_fds=[writing], check=True
+    )
+    assert os.read(reading, 100) == b"kept\n"
+    assert output.stdout.split() == ["0", "1", "2", "3", "4"]
+    os.close(reading)
+    os.close(writing)

@@ -131,7 +131,7 @@ def test_volumes_mounts_limits_and_security(podman: Podman, tmp_path: Path) -> N
 @pytest.mark.skipif(not shutil.which("catatonit"), reason="needs catatonit, the init of Podman")
 def test_init(podman: Podman) -> None:
     output = podman("run", "--rm", "--init", "--network=none", "bb", "sh", "-c", "cat /proc/1/comm; exit 9")
-    assert (output.stdout, output.returncode) == ("catatonit\n", 9)
+    assert (output.stdout, output.returncode) == ("podman-init\n", 9)
 
 
 def test_host_namespaces(podman: Podman) -> None:
