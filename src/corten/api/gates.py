@@ -266,6 +266,15 @@ def shape_create(body: ContainerCreate, version: ApiVersion) -> ContainerCreate:
     return body
 
 
+def shape_update(wanted: HostConfig, version: ApiVersion) -> HostConfig:
+    """The body of an update as this client's version means it."""
+    if version < _v(40):
+        wanted.PidsLimit = None
+    if version >= _v(42):
+        wanted.KernelMemory = 0
+    return wanted
+
+
 def _check_mount_options(host: HostConfig) -> None:
     for mount in host.Mounts or ():
         for name, options in (

@@ -7,8 +7,9 @@ loop of their own; :func:`settle` does.
 from __future__ import annotations
 
 import errno
-import os
 import time
+
+from corten.cgroup.hierarchy import write
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def ask(group: Group, *, frozen: bool) -> bool:
     (freezer-subsystem.rst). Raises OSError where the host has no freezer or the group is gone.
     """
     file, is_v2 = _file(group)
-    _write(file, ("1" if frozen else "0") if is_v2 else ("FROZEN" if frozen else "THAWED"))
+    write(file, ("1" if frozen else "0") if is_v2 else ("FROZEN" if frozen else "THAWED"))
     return _state(group) == ("frozen" if frozen else "thawed")
 
 
@@ -73,11 +74,3 @@ def _state(group: Group) -> str:
 def _read(file: str) -> str:
     with open(file, encoding="ascii") as opened:
         return opened.read()
-
-
-def _write(file: str, value: str) -> None:
-    fd = os.open(file, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(fd, value.encode())
-    finally:
-        os.close(fd)

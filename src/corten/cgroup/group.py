@@ -10,10 +10,9 @@ import errno
 import os
 import time
 
-from corten.cgroup import devices, freezer, leaf
-from corten.cgroup.hierarchy import Hierarchy, join
-from corten.cgroup.resources import settings_v1, settings_v2, weight_of_block
-from corten.errors import InvalidArgument, RuntimeFailure
+from corten.cgroup import devices, freezer, leaf, writer
+from corten.cgroup.hierarchy import Hierarchy, join, read, write
+from corten.errors import RuntimeFailure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,26 +71,11 @@ class Group:
             self._allow_devices([*rules, *devices.SUPPLIED])
 
     def update(self, resources: dict[str, Any]) -> None:
-        """Write limits. What the host lacks is added to ``warnings``."""
-        try:
-            settings = (settings_v1 if self.hierarchy.version == 1 else settings_v2)(resources)
-        except ValueError as error:
-            raise InvalidArgument(str(error)) from None
-        _memory_order(settings, self)
-        for controller, file, value in settings:
-            directory = self.directory(controller)
-            if not directory:
-                self.warnings.append(f"this host has no {controller} controller: {file} is not limited")
-                continue
-            if file == "io.bfq.weight" and not os.path.exists(f"{directory}/{file}"):
-                file, value = "io.weight", str(weight_of_block(int(value)))
-            try:
-                write(f"{directory}/{file}", value)
-            except OSError as error:
-                if error.errno not in _LACKING:
-                    text = f"failed to write {value!r} to {file}: {os.strerror(error.errno or 0).lower()}"
-                    raise InvalidArgument(text) from None
-                self.warnings.append(f"this host cannot set {file}: {os.strerror(error.errno or 0).lower()}")
+        """Write limits, all or none of them. What the host lacks is added to ``warnings``.
+
+        Raises InvalidArgument for a value the kernel refuses; the limits are then what they were.
+        """
+        self.warnings += writer.write_limits(self, resources)
 
     def directory(self, controller: str) -> str:
         """The directory in which ``controller`` keeps its files, "" when this host has none."""
@@ -249,24 +233,6 @@ class Group:
         self.warnings.append(f"devices are not limited: {reason}")
 
 
-def write(file: str, value: str) -> None:
-    """One write(2) of ``value``: the kernel takes a setting whole or not at all."""
-    fd = os.open(file, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(fd, value.encode())
-    finally:
-        os.close(fd)
-
-
-def read(file: str) -> str:
-    """The file's text, "" when it is not there (any more)."""
-    try:
-        with open(file, encoding="ascii", errors="replace") as opened:
-            return opened.read()
-    except OSError:
-        return ""
-
-
 def _give_up(group: Group) -> None:
     try:
         group.delete()
@@ -305,17 +271,6 @@ def _inherit_cpuset(top: str, path: str) -> None:
             if not read(f"{directory}/{file}").strip():
                 write(f"{directory}/{file}", read(f"{parent}/{file}").strip())
         parent = directory
-
-
-def _memory_order(settings: list[tuple[str, str, str]], group: Group) -> None:
-    """v1 keeps limit <= memsw at every write: raise memsw first when the new limit is above the present one."""
-    names = [file for _, file, _ in settings]
-    if "memory.limit_in_bytes" not in names or "memory.memsw.limit_in_bytes" not in names:
-        return
-    present = read(f"{group.directory('memory')}/memory.memsw.limit_in_bytes").strip()
-    limit = names.index("memory.limit_in_bytes")
-    if present and int(settings[limit][2]) > int(present):
-        settings.append(settings.pop(limit))
 
 
 def _below(directory: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Which cgroup hierarchies this host has: version 2, version 1, or both (hybrid).
+"""Which cgroup hierarchies this host has: version 2, version 1, or both (hybrid); and their small files.
 
 Owns the reading of mountinfo. Refuses to know groups and limits: those are :mod:`corten.cgroup.group`.
 """
@@ -48,6 +48,24 @@ def join(top: str, path: str) -> str:
     if ".." in path.split("/"):
         raise ValueError(f"cgroup path {path!r} must not contain '..'")
     return f"{top}/{path.strip('/')}"
+
+
+def write(file: str, value: str) -> None:
+    """One write(2) of ``value``: the kernel takes a setting whole or not at all."""
+    fd = os.open(file, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, value.encode())
+    finally:
+        os.close(fd)
+
+
+def read(file: str) -> str:
+    """The file's text, "" when it is not there (any more)."""
+    try:
+        with open(file, encoding="ascii", errors="replace") as opened:
+            return opened.read()
+    except OSError:
+        return ""
 
 
 def detect() -> Hierarchy:

@@ -59,6 +59,8 @@ def settings_v1(resources: dict[str, Any]) -> list[Setting]:
         made.append(("memory", "memory.swappiness", str(swappiness)))
     if memory.get("disableOOMKiller"):
         made.append(("memory", "memory.oom_control", "1"))
+    for device in block.get("weightDevice") or ():
+        made.append(("blkio", "blkio.weight_device", f"{_device(device)} {device['weight']}"))
     for key, file, _ in _THROTTLES:
         made += [("blkio", f"blkio.throttle.{file}", f"{_device(e)} {e['rate']}") for e in block.get(key) or ()]
     for page in resources.get("hugepageLimits") or ():
@@ -78,6 +80,8 @@ def settings_v2(resources: dict[str, Any]) -> list[Setting]:
     if cpu.get("quota") or cpu.get("period"):
         quota, period = cpu.get("quota") or -1, cpu.get("period") or _DEFAULT_PERIOD
         made.append(("cpu", "cpu.max", f"{quota if quota > 0 else 'max'} {period}"))
+    for device in block.get("weightDevice") or ():
+        made.append(("io", "io.bfq.weight", f"{_device(device)} {device['weight']}"))
     for key, _, word in _THROTTLES:
         made += [("io", "io.max", f"{_device(e)} {word}={e['rate']}") for e in block.get(key) or ()]
     for page in resources.get("hugepageLimits") or ():
@@ -109,6 +113,18 @@ def weight_of_shares(shares: int) -> int:
 def weight_of_block(weight: int) -> int:
     """blkio.weight 10..1000 to io.weight 1..10000, for hosts whose block devices are not scheduled by BFQ; as runc."""
     return 1 + (min(max(weight, 10), 1000) - 10) * 9999 // 990
+
+
+def substitute(file: str, value: str) -> tuple[str, str] | None:
+    """Another file, with its value, for one that this kernel does not offer: which disk scheduler it was built with
+    decides who knows weights.
+    """
+    if file in ("blkio.weight", "blkio.weight_device"):
+        return file.replace("blkio.", "blkio.bfq."), value
+    if file == "io.bfq.weight":
+        device, _, weight = value.rpartition(" ")
+        return "io.weight", f"{device} {weight_of_block(int(weight))}".strip()
+    return None
 
 
 def swap_v2(limit: int, swap: int) -> str:

@@ -59,7 +59,7 @@ COMMANDS = (
     Command("container stop", SOME, (1, MANY), "lifecycle:stop", ("stop",)),
     Command("container top", "CONTAINER [ps OPTIONS]", (1, MANY), "containers:top", ("top",), interspersed=False),
     Command("container unpause", "CONTAINER [CONTAINER...]", (1, MANY), "lifecycle:unpause", ("unpause",)),
-    Command("container update", SOME, (1, MANY), "", ("update",)),
+    Command("container update", SOME, (1, MANY), "update:update", ("update",)),
     Command("container wait", "CONTAINER [CONTAINER...]", (1, MANY), "lifecycle:wait", ("wait",)),
     Command("context inspect", f"{O} [CONTEXT] [CONTEXT...]", (0, MANY), ""),
     Command("context ls", O, (0, 0), "context:ls", ("context list",)),

@@ -7,7 +7,7 @@ Looks at the host's ``/dev``; paths are the administrator's, never a container's
 import os
 import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from corten.api.types.container import DeviceMapping
@@ -111,3 +111,15 @@ def parse_rule(text: str) -> dict[str, Any]:
     if minor != "*":
         rule["minor"] = int(minor)
     return rule
+
+
+def numbers(paths: Iterable[str]) -> dict[str, tuple[int, int]]:
+    """Major and minor of device nodes by path; raises InvalidArgument for one that is not there."""
+    found = {}
+    for path in paths:
+        try:
+            device = os.stat(path).st_rdev
+        except OSError as error:
+            raise InvalidArgument(f"stat {path}: {os.strerror(error.errno or 0).lower()}") from None
+        found[path] = (os.major(device), os.minor(device))
+    return found

@@ -41,15 +41,16 @@ from corten.engine.containers.service import ContainerService
 from corten.engine.containers.start import Starter
 from corten.engine.containers.stop import Stopper
 from corten.engine.containers.supervision import Supervision
+from corten.engine.containers.update import Updater
 from corten.engine.events import EventService
 from corten.engine.execs import ExecService
 from corten.engine.health.monitor import HealthMonitor
 from corten.engine.images.service import ImageService
+from corten.engine.limits import host_limits
 from corten.engine.networks.service import NetworkService
 from corten.engine.profiles import Profiles
 from corten.engine.roster import Roster
 from corten.engine.shims import Shim
-from corten.engine.spec.resources import HostLimits
 from corten.engine.system import SystemService
 from corten.engine.volumes import VolumeService
 from corten.errors import Unavailable
@@ -166,6 +167,7 @@ class Engine:
 
     def _build(self) -> None:
         config, roster = self.config, self._roster
+        self._limits = host_limits(self._hierarchy, config.cgroup_root)
         notices = Notices(self.events)
         self._shim = shim = Shim(config.exec_root)
         joins, links = Joins(config, roster), Links(config, roster)
@@ -216,7 +218,7 @@ class Engine:
             notices,
             creator=Creator(
                 config,
-                host_limits(),
+                self._limits,
                 roster,
                 self.images,
                 self.networks,
@@ -230,10 +232,13 @@ class Engine:
             pauser=pauser,
             stopper=stopper,
             remover=remover,
+            updater=Updater(roster, self._hierarchy, self._limits, facts, notices),
             listing=Listing(config, roster, self.images, self.networks, self.execs, self._snapshotter, facts, links),
             pruner=Pruner(roster, remover, self._snapshotter, notices),
         )
-        self.system = SystemService(config, self._engine_id, roster, self.images, self.networks, self.events)
+        self.system = SystemService(
+            config, self._engine_id, roster, self.images, self.networks, self.events, self._limits
+        )
 
     async def _recover(self, leftovers: recovery.Leftovers, orphans: Sequence[str]) -> None:
         await recovery.finish(self._roster, self._remover)
@@ -256,23 +261,6 @@ class Engine:
     def _is_running(self, container_id: str) -> bool:
         container = self._roster.get(container_id)
         return container is not None and container.record.state.active
-
-
-def host_limits() -> HostLimits:
-    """Processors and cpuset lists of this host."""
-    return HostLimits(
-        processors=os.cpu_count() or 1,
-        cpus=_line("/sys/devices/system/cpu/online"),
-        mems=_line("/sys/devices/system/node/online"),
-    )
-
-
-def _line(path: str) -> str:
-    try:
-        with open(path, encoding="ascii") as file:
-            return file.readline().strip()
-    except OSError:
-        return ""
 
 
 def _identity(database: Database) -> str:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import corten
 from corten.api.types.system import AuthConfig, AuthResponse, ComponentVersion, Named, SystemVersion
-from corten.engine import host
+from corten.engine import host, limits
 from corten.engine.config import EngineConfig
 from corten.engine.containers.render import timestamp
 from corten.engine.events import EventService
@@ -19,6 +19,7 @@ from corten.engine.images.service import ImageService
 from corten.engine.lifecycle import Status
 from corten.engine.networks.service import NetworkService
 from corten.engine.roster import Roster
+from corten.engine.spec.limits import HostLimits
 from corten.logs import driver
 from corten.registry.auth import Credentials
 
@@ -45,7 +46,9 @@ class SystemService:
         images: ImageService,
         networks: NetworkService,
         events: EventService,
+        host_limits: HostLimits,
     ) -> None:
+        self._limits = host_limits
         self._config = config
         self._engine_id = engine_id
         self._roster = roster
@@ -118,7 +121,7 @@ class SystemService:
     def _host(self) -> dict[str, Any]:
         facts = host.cgroups()
         release = _os_release()
-        limits = _limit_support(facts.controllers)
+        version = 2 if facts.version == "2" else 1
         return {
             "KernelVersion": os.uname().release,
             "OperatingSystem": release.get("PRETTY_NAME", "Linux"),
@@ -128,13 +131,18 @@ class SystemService:
             "NCPU": os.cpu_count() or 1,
             "MemTotal": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
             "CgroupDriver": "cgroupfs",
-            "CgroupVersion": "2" if facts.version == "2" else "1",
-            **limits,
+            "CgroupVersion": str(version),
+            **limits.fields(self._limits.features),
             "IPv4Forwarding": _reads_one("/proc/sys/net/ipv4/ip_forward"),
             "BridgeNfIptables": _reads_one("/proc/sys/net/bridge/bridge-nf-call-iptables"),
             "BridgeNfIp6tables": _reads_one("/proc/sys/net/bridge/bridge-nf-call-ip6tables"),
             "SecurityOptions": self._security(),
-            "Warnings": [*self._networks.warnings, *self._lost_lines()] or None,
+            "Warnings": [
+                *limits.warnings(self._limits.features, version),
+                *self._networks.warnings,
+                *self._lost_lines(),
+            ]
+            or None,
         }
 
     def _lost_lines(self) -> list[str]:
@@ -224,20 +232,6 @@ _NO_SWARM: Final = {
     "Error": "",
     "RemoteManagers": None,
 }
-
-
-def _limit_support(controllers: frozenset[str]) -> dict[str, bool]:
-    memory, cpu = "memory" in controllers, "cpu" in controllers
-    return {
-        "MemoryLimit": memory,
-        "SwapLimit": memory and os.path.exists("/proc/swaps"),
-        "CpuCfsPeriod": cpu,
-        "CpuCfsQuota": cpu,
-        "CPUShares": cpu,
-        "CPUSet": "cpuset" in controllers,
-        "PidsLimit": "pids" in controllers,
-        "OomKillDisable": memory and not os.path.exists("/sys/fs/cgroup/cgroup.controllers"),
-    }
 
 
 def _reads_one(path: str) -> bool:

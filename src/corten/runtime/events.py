@@ -10,7 +10,8 @@ import os
 import select
 import sys
 
-from corten.cgroup.group import Group, read
+from corten.cgroup.group import Group
+from corten.cgroup.hierarchy import read
 from corten.errors import Conflict, InvalidArgument
 from corten.linux import process as linux_process
 from corten.oci.runtime import encode

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import secrets
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from corten.cgroup import devices, hierarchy
+from corten.cgroup import devices, features, hierarchy
 from corten.cgroup.group import Group
 from corten.errors import InvalidArgument, RuntimeFailure
 
@@ -231,3 +232,44 @@ def test_the_v2_device_program(tmp_path: Path) -> None:
     finally:
         os.close(fd)
         os.rmdir(directory)
+
+
+def test_a_refused_limit_leaves_the_others_as_they_were(path: str) -> None:
+    group = Group.create(hierarchy.detect(), path, {"memory": {"limit": 64 << 20}, "pids": {"limit": 12}})
+    pids = Path(group.directory("pids"), "pids.max")
+    memory = Path(group.directory("memory"), "memory.limit_in_bytes" if v1() else "memory.max")
+    with pytest.raises(InvalidArgument, match="failed to write"):
+        group.update({"memory": {"limit": 32 << 20}, "pids": {"limit": 7}, "cpu": {"cpus": "4095"}})
+    assert pids.read_text() == "12\n"
+    assert memory.read_text() == f"{64 << 20}\n"
+    group.update({"pids": {"limit": -1}})
+    assert pids.read_text() == "max\n"
+
+
+@pytest.mark.skipif(not v1(), reason="needs cgroup v1")
+def test_memory_in_use_is_not_taken_away(path: str) -> None:
+    group = Group.create(hierarchy.detect(), path, {"memory": {"limit": 64 << 20, "swap": 64 << 20}})
+    size = 24 << 20
+    script = (
+        f"import mmap, time; m = mmap.mmap(-1, {size}); m.write(b'x' * {size}); print(1, flush=True); time.sleep(60)"
+    )
+    hog = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, preexec_fn=lambda: enter(group))
+    try:
+        assert hog.stdout is not None
+        assert hog.stdout.readline() == b"1\n"
+        with pytest.raises(InvalidArgument, match="unable to set memory limit to 8388608 \\(current usage: "):
+            group.update({"memory": {"limit": 8 << 20, "swap": 8 << 20}})
+        limit = Path(group.directory("memory"), "memory.limit_in_bytes").read_text()
+        assert limit == f"{64 << 20}\n"
+    finally:
+        hog.kill()
+        hog.wait()
+        hog.stdout.close()
+
+
+def test_features_are_what_the_kernel_offers() -> None:
+    parent = f"/corten-test-{secrets.token_hex(4)}"
+    found = features.detect(hierarchy.detect(), parent)
+    assert {"memory", "cpu_cfs", "cpu_shares", "pids", "cpuset"} <= found
+    assert ("swappiness" in found) == v1()
+    assert not Group(hierarchy.detect(), parent).exists()

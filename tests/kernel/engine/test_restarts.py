@@ -137,7 +137,7 @@ def test_a_policy_that_is_changed_counts_from_the_next_exit_on(site: Site) -> No
         async with site.running() as engine:
             await site.create(engine, *FAILS, name="changed", host=policy("always"))
             await engine.containers.start("changed")
-            await engine.containers.set_restart_policy("changed", RestartPolicy("on-failure", 1))
+            await engine.containers.update("changed", HostConfig(RestartPolicy=RestartPolicy("on-failure", 1)))
             shown = await until(engine, "changed", "exited")
             assert shown.HostConfig.RestartPolicy == RestartPolicy("on-failure", 1)
             assert shown.RestartCount >= 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from corten.cgroup import devices, hierarchy, resources
+from corten.cgroup import devices, hierarchy, resources, writer
 
 HYBRID = """\
 25 24 0:22 / /sys/fs/cgroup ro - tmpfs tmpfs ro
@@ -88,3 +88,42 @@ def test_a_block_weight_without_bfq() -> None:
 )
 def test_a_list_that_refuses_nothing(rules: list, everything: bool) -> None:
     assert devices.opens_everything(rules) is everything
+
+
+def test_block_limits_and_what_stands_in_for_them() -> None:
+    block = {"weight": 100, "weightDevice": [{"major": 8, "minor": 0, "weight": 1000}]}
+    assert [(file, value) for _, file, value in resources.settings_v1({"blockIO": block})] == [
+        ("blkio.weight", "100"), ("blkio.weight_device", "8:0 1000"),
+    ]  # fmt: skip
+    assert resources.substitute("blkio.weight_device", "8:0 1000") == ("blkio.bfq.weight_device", "8:0 1000")
+    assert resources.substitute("io.bfq.weight", "8:0 1000") == ("io.weight", "8:0 10000")
+    assert resources.substitute("io.bfq.weight", "10") == ("io.weight", "1")
+    assert resources.substitute("memory.max", "1") is None
+
+
+def test_a_limit_of_memory_never_exceeds_that_of_memory_and_swap() -> None:
+    def files(limit: int, swap: int, present: str) -> list[str]:
+        made = resources.settings_v1({"memory": {"limit": limit, "swap": swap}})
+        return [file.split(".")[1] for _, file, _ in writer.in_order(made, present)]
+
+    assert files(200, 400, "100") == ["memsw", "limit_in_bytes"]
+    assert files(50, 60, "100") == ["limit_in_bytes", "memsw"]
+    assert files(200, 400, "") == ["limit_in_bytes", "memsw"]
+
+
+@pytest.mark.parametrize(
+    ("file", "value", "text", "undone"),
+    [
+        ("memory.limit_in_bytes", "5", "9223372036854771712\n", "9223372036854771712"),
+        ("cpu.max", "1 2", "max 100000\n", "max 100000"),
+        ("cpuset.cpus", "0", "", ""),
+        ("memory.oom_control", "1", "oom_kill_disable 0\nunder_oom 0\noom_kill 0\n", "0"),
+        ("io.weight", "7", "default 100\n8:0 200\n", "default 100"),
+        ("io.weight", "8:0 7", "default 100\n8:0 200\n", "8:0 200"),
+        ("blkio.throttle.read_bps_device", "8:0 7", "", "8:0 0"),
+        ("io.max", "8:0 rbps=7", "8:0 rbps=9 wbps=max riops=max wiops=max\n", "8:0 rbps=9"),
+        ("io.max", "8:16 wiops=7", "8:0 rbps=9 wbps=max riops=max wiops=max\n", "8:16 wiops=max"),
+    ],
+)
+def test_what_undoes_a_write(file: str, value: str, text: str, undone: str) -> None:
+    assert writer.previous(file, value, text) == undone

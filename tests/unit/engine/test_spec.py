@@ -21,8 +21,9 @@ from corten.engine.mounts import parse_bind
 from corten.engine.spec import capabilities, checks, merge, refusals
 from corten.engine.spec.completion import complete
 from corten.engine.spec.document import Facts, Identity, build
+from corten.engine.spec.limits import HostLimits, check_limits, parse_list
 from corten.engine.spec.process import environment, overlay, parse_security
-from corten.engine.spec.resources import HostLimits, check_resources, linux_resources, parse_list, rlimits
+from corten.engine.spec.resources import linux_resources, rlimits
 from corten.errors import InvalidArgument, NotSupported
 from corten.oci import image as oci
 
@@ -184,14 +185,14 @@ def test_unknown_capability() -> None:
 )
 def test_impossible_limits_are_refused_in_dockers_words(host: dict[str, Any], text: str) -> None:
     with pytest.raises(InvalidArgument) as caught:
-        check_resources(HostConfig(**host), LIMITS)
+        check_limits(HostConfig(**host), LIMITS)
     assert text in str(caught.value)
 
 
 def test_limits_in_the_document() -> None:
     host = HostConfig(Memory=1 << 26, NanoCpus=1_500_000_000, CpuShares=512, CpusetCpus="0", PidsLimit=20)
     _, host = complete(ContainerConfig(), host, "x", ENGINE)
-    resources = linux_resources(host, [])
+    resources = linux_resources(host, [], {})
     assert resources["memory"] == {"limit": 1 << 26, "swap": 1 << 27}
     assert resources["cpu"] == {"shares": 512, "quota": 150_000, "period": 100_000, "cpus": "0"}
     assert resources["pids"] == {"limit": 20}

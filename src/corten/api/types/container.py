@@ -85,6 +85,20 @@ class UlimitSetting(msgspec.Struct):
     Hard: int = 0
 
 
+class WeightDevice(msgspec.Struct):
+    """One of ``BlkioWeightDevice``."""
+
+    Path: str = ""
+    Weight: int = 0
+
+
+class ThrottleDevice(msgspec.Struct):
+    """One of ``BlkioDevice{Read,Write}{Bps,IOps}``: bytes or operations per second."""
+
+    Path: str = ""
+    Rate: int = 0
+
+
 class DeviceMapping(msgspec.Struct):
     """One of ``Devices``."""
 
@@ -213,11 +227,11 @@ class HostConfig(msgspec.Struct, kw_only=True):
     NanoCpus: int = 0
     CgroupParent: str = ""
     BlkioWeight: int = 0
-    BlkioWeightDevice: list[dict[str, Any]] | None = None
-    BlkioDeviceReadBps: list[dict[str, Any]] | None = None
-    BlkioDeviceWriteBps: list[dict[str, Any]] | None = None
-    BlkioDeviceReadIOps: list[dict[str, Any]] | None = None
-    BlkioDeviceWriteIOps: list[dict[str, Any]] | None = None
+    BlkioWeightDevice: list[WeightDevice] | None = None
+    BlkioDeviceReadBps: list[ThrottleDevice] | None = None
+    BlkioDeviceWriteBps: list[ThrottleDevice] | None = None
+    BlkioDeviceReadIOps: list[ThrottleDevice] | None = None
+    BlkioDeviceWriteIOps: list[ThrottleDevice] | None = None
     CpuPeriod: int = 0
     CpuQuota: int = 0
     CpuRealtimePeriod: int = 0
@@ -384,6 +398,12 @@ class TopResponse(msgspec.Struct):
 
     Titles: list[str]
     Processes: list[list[str]]
+
+
+class ContainerUpdateResponse(msgspec.Struct):
+    """``POST /containers/{id}/update``."""
+
+    Warnings: list[str] | None = None
 
 
 class ContainerPruneResponse(msgspec.Struct):

@@ -35,7 +35,7 @@ from corten.engine.record import ContainerRecord, State
 from corten.engine.roster import Roster, short
 from corten.engine.spec import checks, merge, refusals
 from corten.engine.spec.completion import complete
-from corten.engine.spec.resources import HostLimits, check_resources
+from corten.engine.spec.limits import HostLimits, check_limits
 from corten.engine.volumes import VolumeService
 from corten.errors import InvalidArgument
 from corten.logs import driver
@@ -78,7 +78,7 @@ class Creator:
             CortenError: with Docker's text; nothing is left behind.
         """
         client, host = split(body)
-        warnings = self._check(client, host)  # (1)
+        host, warnings = self._check(client, host)  # (1)
         container_id = secrets.token_hex(32)
         async with AsyncExitStack() as undo:
             taken = check_name(name) if name else generate_name(self._roster.has_name)
@@ -117,15 +117,16 @@ class Creator:
         self._notices.container(container.record, "create")
         return ContainerCreateResponse(Id=container_id, Warnings=warnings)
 
-    def _check(self, config: ContainerConfig, host: HostConfig) -> list[str]:
+    def _check(self, config: ContainerConfig, host: HostConfig) -> tuple[HostConfig, list[str]]:
+        """What this host can do of it, and warnings of what it cannot."""
         if not config.Image:
             raise InvalidArgument("config cannot be empty in order to create a container")
         refusals.refuse(config, host)
         checks.check(config, host)
-        warnings = check_resources(host, self._limits)
+        host, warnings = check_limits(host, self._limits)
         if host.NetworkMode == "host" and host.PortBindings:
             warnings.append("Published ports are discarded when using host network mode")
-        return warnings
+        return host, warnings
 
     def _hostname(self, host: HostConfig, container_id: str) -> str:
         """The short id, or the name of the container whose network is shared."""

@@ -17,6 +17,7 @@ from corten.engine.networks.record import EndpointRecord
 from corten.engine.networks.request import ContainerNetworkRequest
 from corten.engine.record import ContainerRecord
 from corten.engine.spec.document import Facts
+from corten.engine.spec.resources import block_devices
 from corten.logs import driver
 
 
@@ -57,6 +58,7 @@ class HostFacts:
             files=self._files(record, endpoint),
             devices=nodes,
             device_rules=rules,
+            block_devices=devices.numbers(block_devices(host)),
             network=_network_kind(endpoint.mode),
             shm_path=self._joins.shared_memory(record, undo),
             linked_environment=self._links.environment(record),

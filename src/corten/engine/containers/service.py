@@ -13,10 +13,10 @@ from corten.api.types.container import (
     ContainerInspect,
     ContainerPruneResponse,
     ContainerSummary,
-    RestartPolicy,
+    ContainerUpdateResponse,
+    HostConfig,
     TopResponse,
 )
-from corten.engine import policies
 from corten.engine.containers import logs as container_logs
 from corten.engine.containers.attach import Attacher
 from corten.engine.containers.create import Creator
@@ -31,6 +31,7 @@ from corten.engine.containers.rename import rename
 from corten.engine.containers.start import Starter
 from corten.engine.containers.stop import Stopper
 from corten.engine.containers.top import Top
+from corten.engine.containers.update import Updater
 from corten.engine.containers.wait import wait
 from corten.engine.lifecycle import Status
 from corten.engine.networks.service import NetworkService
@@ -58,6 +59,7 @@ class ContainerService:
         pauser: Pauser,
         stopper: Stopper,
         remover: Remover,
+        updater: Updater,
         listing: Listing,
         pruner: Pruner,
     ) -> None:
@@ -72,6 +74,7 @@ class ContainerService:
         self._pauser = pauser
         self._stopper = stopper
         self._remover = remover
+        self._updater = updater
         self._listing = listing
         self._pruner = pruner
         self._attacher = Attacher(roster, shim, facts, notices)
@@ -145,14 +148,9 @@ class ContainerService:
         async with self._roster.exclusive(ref) as container:
             await rename(self._roster, self._networks, self._notices, container, name)
 
-    async def set_restart_policy(self, ref: str, policy: RestartPolicy) -> None:
-        """The part of ``POST /containers/{id}/update`` that counts from the next exit on; an empty name changes
-        nothing.
-        """
-        async with self._roster.exclusive(ref) as container:
-            record = policies.changed(container.record, policy)
-            if record is not container.record:
-                await self._roster.update(container, record, durable=True)
+    async def update(self, ref: str, wanted: HostConfig) -> ContainerUpdateResponse:
+        """``POST /containers/{id}/update``."""
+        return await self._updater.update(ref, wanted)
 
     async def remove(self, ref: str, *, force: bool = False, volumes: bool = False, link: bool = False) -> None:
         """``DELETE /containers/{id}``."""

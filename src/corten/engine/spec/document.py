@@ -4,7 +4,7 @@ Everything that needs the host (whether a path exists, device numbers, another c
 The fixed parts are shared data (:mod:`corten.engine.spec.defaults`), so that a start composes little.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -14,7 +14,7 @@ from corten.engine.config import EngineConfig
 from corten.engine.mounts import DEFAULT_PROPAGATION, MountPoint, tmpfs_options
 from corten.engine.spec import defaults
 from corten.engine.spec.process import first_process
-from corten.engine.spec.resources import linux_resources
+from corten.engine.spec.resources import DeviceNumber, linux_resources
 
 _TMPFS_DEFAULTS: Final = ("noexec", "nosuid", "nodev")
 JOIN: Final = "container:"
@@ -24,7 +24,8 @@ _MANAGED_FILES: Final = ("/etc/resolv.conf", "/etc/hostname", "/etc/hosts")
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """What the host contributes.
 
-    ``devices`` are OCI ``linux.devices`` entries and ``device_rules`` the cgroup rules that go with them; ``files``
+    ``devices`` are OCI ``linux.devices`` entries and ``device_rules`` the cgroup rules that go with them,
+    ``block_devices`` the numbers of those with limits; ``files``
     are host paths for ``/etc/{resolv.conf,hostname,hosts}``; ``shm_path`` is the host's path of a shared /dev/shm;
     ``linked_environment`` are the variables of --link.
     """
@@ -34,6 +35,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     files: dict[str, str] = {}
     devices: Sequence[dict[str, Any]] = ()
     device_rules: Sequence[dict[str, Any]] = ()
+    block_devices: Mapping[str, DeviceNumber] = {}
     network: str = "private"
     recursive_read_only: bool = True
     shm_path: str = ""
@@ -74,7 +76,7 @@ def build(identity: Identity, facts: Facts, engine: EngineConfig) -> dict[str, A
 def _linux(host: HostConfig, facts: Facts) -> dict[str, Any]:
     linux: dict[str, Any] = {
         "namespaces": namespaces(host, facts),
-        "resources": linux_resources(host, facts.device_rules),
+        "resources": linux_resources(host, facts.device_rules, facts.block_devices),
         "cgroupsPath": facts.cgroup_path,
         "devices": list(facts.devices),
         "sysctl": sysctls(host, facts),

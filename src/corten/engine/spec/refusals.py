@@ -30,7 +30,9 @@ HANDLED: Final = frozenset(
         "CpuShares", "Memory", "NanoCpus", "CgroupParent", "CpuPeriod", "CpuQuota", "CpusetCpus", "CpusetMems",
         "Devices",
         "DeviceCgroupRules", "MemoryReservation", "MemorySwap", "MemorySwappiness", "OomKillDisable", "PidsLimit",
-        "Ulimits",
+        "Ulimits", "BlkioWeight", "BlkioWeightDevice", "BlkioDeviceReadBps", "BlkioDeviceWriteBps",
+        "BlkioDeviceReadIOps", "BlkioDeviceWriteIOps", "CpuRealtimePeriod", "CpuRealtimeRuntime", "KernelMemoryTCP",
+        "CpuCount", "CpuPercent", "IOMaximumIOps", "IOMaximumBandwidth",
     }
 )  # fmt: skip
 
@@ -41,20 +43,7 @@ REFUSED: Final[Mapping[str, str]] = {
     "Runtime": "--runtime",
     "Isolation": "--isolation",
     "Cgroup": "Cgroup",
-    "BlkioWeight": "--blkio-weight",
-    "BlkioWeightDevice": "--blkio-weight-device",
-    "BlkioDeviceReadBps": "--device-read-bps",
-    "BlkioDeviceWriteBps": "--device-write-bps",
-    "BlkioDeviceReadIOps": "--device-read-iops",
-    "BlkioDeviceWriteIOps": "--device-write-iops",
-    "CpuRealtimePeriod": "--cpu-rt-period",
-    "CpuRealtimeRuntime": "--cpu-rt-runtime",
     "DeviceRequests": "--gpus",
-    "KernelMemoryTCP": "KernelMemoryTCP",
-    "CpuCount": "--cpu-count",
-    "CpuPercent": "--cpu-percent",
-    "IOMaximumIOps": "--io-maxiops",
-    "IOMaximumBandwidth": "--io-maxbandwidth",
 }
 
 #: Without effect on a container in Docker either: the client's own business, history, or dropped by the kernel.

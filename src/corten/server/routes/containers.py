@@ -2,9 +2,9 @@
 
 from typing import Final
 
-from corten.api.gates import shape_create, shape_exec
+from corten.api.gates import shape_create, shape_exec, shape_update
 from corten.api.stream import MULTIPLEXED, RAW
-from corten.api.types.container import ContainerCreate
+from corten.api.types.container import ContainerCreate, HostConfig
 from corten.api.types.exec import ExecCreate, ExecCreateResponse
 from corten.engine.streams import AttachOptions, LogsOptions
 from corten.errors import InvalidArgument
@@ -74,6 +74,11 @@ async def pause(call: Call) -> Reply:
 async def unpause(call: Call) -> Reply:
     await call.engine.containers.unpause(call.name)
     return NO_CONTENT
+
+
+async def update(call: Call) -> Reply:
+    wanted = shape_update(await call.body(HostConfig), call.version)
+    return json(await call.engine.containers.update(call.name, wanted))
 
 
 async def rename(call: Call) -> Reply:
@@ -215,6 +220,7 @@ ROUTES: Final = (
     Route("POST", "/containers/{name}/kill", kill),
     Route("POST", "/containers/{name}/pause", pause),
     Route("POST", "/containers/{name}/unpause", unpause),
+    Route("POST", "/containers/{name}/update", update),
     Route("POST", "/containers/{name}/rename", rename),
     Route("POST", "/containers/{name}/wait", wait),
     Route("POST", "/containers/{name}/resize", resize),

@@ -25,7 +25,6 @@ _NOT_YET: Final = (
     "GET /containers/{name}/archive",
     "HEAD /containers/{name}/archive",
     "PUT /containers/{name}/archive",
-    "POST /containers/{name}/update",
     "GET /containers/{name}/checkpoints",
     "POST /containers/{name}/checkpoints",
     "DELETE /containers/{name}/checkpoints/{checkpoint}",
