@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from corten.storage.archive import header, writer
-from corten.storage.archive.header import Entry
+from corten.tar import header, writer
+from corten.tar.header import Entry
 
 
 def block(

@@ -37,12 +37,12 @@ COPY = f"{O} CONTAINER:SRC_PATH DEST_PATH|-\n\tcorten cp {O} SRC_PATH|- CONTAINE
 GROUPS = ("container", "context", "image", "network", "system", "volume")
 COMMANDS = (
     Command("container attach", ONE, (1, 1), "attach:attach", ("attach",)),
-    Command("container commit", f"{O} CONTAINER [REPOSITORY[:TAG]]", (1, 2), "", ("commit",)),
-    Command("container cp", COPY, (2, 2), "", ("cp",)),
+    Command("container commit", f"{O} CONTAINER [REPOSITORY[:TAG]]", (1, 2), "commit:commit", ("commit",)),
+    Command("container cp", COPY, (2, 2), "cp:cp", ("cp",)),
     Command("container create", RUN, (1, MANY), "create:create", ("create",), interspersed=False),
-    Command("container diff", "CONTAINER", (1, 1), "", ("diff",)),
+    Command("container diff", "CONTAINER", (1, 1), "export:diff", ("diff",)),
     Command("container exec", EXEC, (2, MANY), "execute:execute", ("exec",), interspersed=False),
-    Command("container export", ONE, (1, 1), "", ("export",)),
+    Command("container export", ONE, (1, 1), "export:export", ("export",)),
     Command("container inspect", SOME, (1, MANY), "inspect:container"),
     Command("container kill", SOME, (1, MANY), "lifecycle:kill", ("kill",)),
     Command("container logs", ONE, (1, 1), "logs:logs", ("logs",)),

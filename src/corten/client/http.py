@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PIECE = 65536
+PIECE = 1 << 18
 HEAD_LIMIT = 1 << 20
 SWITCHING_PROTOCOLS = 101
 NO_BODY = frozenset({204, 304})

@@ -29,6 +29,7 @@ from corten.engine.config import EngineConfig
 from corten.engine.containers.create import Creator
 from corten.engine.containers.exits import ExitHandler
 from corten.engine.containers.facts import HostFacts
+from corten.engine.containers.files import ContainerFiles
 from corten.engine.containers.joins import Joins
 from corten.engine.containers.links import Links
 from corten.engine.containers.listing import Listing
@@ -70,6 +71,7 @@ class Engine:
 
     containers: ContainerService
     execs: ExecService
+    files: ContainerFiles
     images: ImageService
     volumes: VolumeService
     networks: NetworkService
@@ -236,6 +238,8 @@ class Engine:
             listing=Listing(config, roster, self.images, self.networks, self.execs, self._snapshotter, facts, links),
             pruner=Pruner(roster, remover, self._snapshotter, notices),
         )
+        self.files = ContainerFiles(roster, shim, self._snapshotter, self.volumes, self.images, facts, pauser, notices)
+        self._closing.callback(self.files.close)
         self.system = SystemService(
             config, self._engine_id, roster, self.images, self.networks, self.events, self._limits
         )

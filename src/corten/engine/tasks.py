@@ -6,6 +6,8 @@ Nothing of this is persisted; all of it can be rebuilt from the record and the s
 
 import asyncio
 import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from corten.engine.record import ContainerRecord
 from corten.engine.streams import Attachment
@@ -13,6 +15,48 @@ from corten.storage.trees import Mount
 
 #: What ``wait`` answers: exit code and, when the container could not be removed, why.
 Exit = tuple[int, str | None]
+
+
+class View:
+    """Who looks at a container's files from outside, and through which descriptors (root, mount namespace).
+
+    ``lock`` is held while a view is made, and while a start or a removal wants nobody to look.
+    """
+
+    __slots__ = ("_idle", "_users", "descriptors", "lock")
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self.descriptors: list[int] = []
+        self._users: list[asyncio.Task[object]] = []
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def enter(self, user: "asyncio.Task[object]") -> None:
+        """One more looks."""
+        self._users.append(user)
+        self._idle.clear()
+
+    def leave(self, user: "asyncio.Task[object]") -> None:
+        """One less; the last closes the descriptors."""
+        self._users.remove(user)
+        if not self._users:
+            descriptors, self.descriptors = self.descriptors, []
+            for fd in descriptors:
+                os.close(fd)
+            self._idle.set()
+
+    def revoke(self) -> None:
+        """End what those who look are doing."""
+        for user in self._users:
+            user.cancel()
+
+    @asynccontextmanager
+    async def shut(self) -> AsyncIterator[None]:
+        """Inside, nobody looks: waits for those who do."""
+        async with self.lock:
+            await self._idle.wait()
+            yield
 
 
 class Container:
@@ -30,6 +74,7 @@ class Container:
         "removing",
         "restarting",
         "rootfs",
+        "view",
     )
 
     def __init__(self, record: ContainerRecord) -> None:
@@ -48,6 +93,7 @@ class Container:
         self.restarting = False
         #: The root's mounts, once they were asked for.
         self.rootfs: list[Mount] | None = None
+        self.view = View()
         self._exit_waiters: list[asyncio.Future[Exit]] = []
         self._removal_waiters: list[asyncio.Future[Exit]] = []
 

@@ -16,7 +16,7 @@ from corten.linux.syscall import call, zeroed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Final
+    from typing import Final, Self
 
 RESOLVE_NO_XDEV: Final = 0x01
 RESOLVE_NO_MAGICLINKS: Final = 0x02
@@ -30,7 +30,7 @@ _ATTEMPTS: Final = 64  # RESOLVE_IN_ROOT answers EAGAIN when something was renam
 _WALK: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def openat2(directory: int, path: str, flags: int, mode: int = 0, *, resolve: int) -> int:
+def openat2(directory: int, path: str | bytes, flags: int, mode: int = 0, *, resolve: int) -> int:
     """openat2(2), since Linux 5.6. ``mode`` must be 0 unless a file may be created."""
     how = struct.pack("=QQQ", flags | os.O_CLOEXEC, mode, resolve)
     encoded = zeroed(path)
@@ -58,6 +58,20 @@ class Root:
     def open_plain(self, path: str, flags: int = os.O_PATH) -> int:
         """Open ``path`` and refuse any symlink on the way (ELOOP)."""
         return openat2(self.fd, path, flags, resolve=_IN_ROOT | RESOLVE_NO_SYMLINKS)
+
+    def canonical(self, path: str) -> str:
+        """``path`` without links and ``..``, as an absolute path of the tree; what is missing stays as it is written.
+
+        A snapshot for messages and comparisons: a hostile tree may have changed when it returns.
+        """
+        with _Walk(self.fd, path) as walk:
+            while walk.pending:
+                try:
+                    walk.enter(os.open(walk.pending[-1], _WALK, dir_fd=walk.top))
+                except (FileNotFoundError, NotADirectoryError):
+                    rest = [*walk.names, *reversed(walk.pending)]
+                    return os.path.normpath("/" + "/".join(rest))
+            return "/" + "/".join(walk.names)
 
     def directory(self, path: str, mode: int = 0o755) -> int:
         """A descriptor (O_PATH) of directory ``path``, made with its parents when missing."""
@@ -102,34 +116,72 @@ def _require_regular(fd: int, path: str) -> None:
         raise OSError(errno.EINVAL, "not a regular file", path)
 
 
+class _Walk:
+    """One component after the other, each behind a held descriptor: ``..`` and absolute links end at the top."""
+
+    __slots__ = ("_held", "_links", "_path", "names", "pending")
+
+    def __init__(self, root: int, path: str) -> None:
+        self._held = [os.dup(root)]
+        self._path = path
+        self._links = 0
+        self.names: list[str] = []
+        self.pending: list[str] = []
+        self._push(path)
+
+    @property
+    def top(self) -> int:
+        """The descriptor of the directory the next component is looked up in."""
+        return self._held[-1]
+
+    def enter(self, fd: int) -> None:
+        """``fd`` (taken over) is the next component, opened without following it."""
+        part = self.pending.pop()
+        if stat.S_ISLNK(os.fstat(fd).st_mode):
+            target = _link_target(fd)
+            self._links += 1
+            if self._links > _MAX_LINKS:
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), self._path)
+            if target.startswith("/"):
+                self._rise(len(self.names))
+            self._push(target)
+        else:
+            self._held.append(fd)
+            self.names.append(part)
+        while self.pending and self.pending[-1] == "..":
+            self.pending.pop()
+            self._rise(1)
+
+    def take(self) -> int:
+        """The last descriptor, the caller's now."""
+        return self._held.pop()
+
+    def _push(self, path: str) -> None:
+        self.pending += [part for part in reversed(path.split("/")) if part not in ("", ".")]
+        while self.pending and self.pending[-1] == "..":
+            self.pending.pop()
+            self._rise(1)
+
+    def _rise(self, count: int) -> None:
+        for _ in range(min(count, len(self.names))):
+            os.close(self._held.pop())
+            self.names.pop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *unused: object) -> None:
+        for fd in self._held:
+            os.close(fd)
+
+
 def _create(root: int, path: str, mode: int, *, directory: bool) -> int:
     """Walk ``path`` inside ``root``, making what is missing; also behind dangling links, as if ``root`` were ``/``."""
-    held = [os.dup(root)]
-    pending = [part for part in reversed(path.split("/")) if part not in ("", ".")]
-    links = 0
-    try:
-        while pending:
-            part = pending.pop()
-            if part == "..":
-                if len(held) > 1:
-                    os.close(held.pop())
-                continue
-            fd = _step(held[-1], part, mode, directory=directory or bool(pending))
-            if stat.S_ISLNK(os.fstat(fd).st_mode):
-                target = _link_target(fd)
-                links += 1
-                if links > _MAX_LINKS:
-                    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
-                if target.startswith("/"):
-                    while len(held) > 1:
-                        os.close(held.pop())
-                pending.extend(piece for piece in reversed(target.split("/")) if piece not in ("", "."))
-            else:
-                held.append(fd)
-        return held.pop()
-    finally:
-        for fd in held:
-            os.close(fd)
+    with _Walk(root, path) as walk:
+        while walk.pending:
+            is_directory = directory or len(walk.pending) > 1
+            walk.enter(_step(walk.top, walk.pending[-1], mode, directory=is_directory))
+        return walk.take()
 
 
 def _link_target(fd: int) -> str:

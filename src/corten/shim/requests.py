@@ -12,7 +12,7 @@ import os
 from corten import errors
 from corten.cgroup.group import Group
 from corten.linux import process
-from corten.shim import exits, freezing, task, zygote
+from corten.shim import exits, freezing, task, views, zygote
 from corten.shim.log import reopen_log
 from corten.shim.stdio import Streams
 from corten.shim.task import Task
@@ -150,6 +150,13 @@ def _pids(supervisor: Supervisor, message: dict[str, Any], fds: Descriptors, rep
     reply.succeed({"pids": Group(supervisor.hierarchy, subject.cgroup).pids()})
 
 
+def _view(supervisor: Supervisor, message: dict[str, Any], fds: Descriptors, reply: Reply) -> None:
+    subject = supervisor.tasks.get((message["id"], ""))
+    if subject is not None and subject.starting:
+        raise errors.Conflict(f"container {message['id']} is being started")
+    views.begin(supervisor, subject, message, reply)
+
+
 def _log_reopen(supervisor: Supervisor, message: dict[str, Any], fds: Descriptors, reply: Reply) -> None:
     _find(supervisor, message).streams.reopen_log()
     reply.succeed({})
@@ -175,6 +182,7 @@ REQUESTS: Final[Mapping[str, Function]] = {
     "pids": _pids,
     "freeze": _freeze,
     "frozen": _frozen,
+    "view": _view,
     "log_reopen": _log_reopen,
     "shutdown": _shutdown,
 }

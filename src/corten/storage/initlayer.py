@@ -16,9 +16,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
+from corten.linux.removal import remove_tree
 from corten.storage import merged
 from corten.storage.layer.store import copy_directory_status
-from corten.storage.removal import remove_tree
 
 # Docker's daemon/initlayer/setup_unix.go: path, and what it is.
 _DIRECTORY: Final = "directory"

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Final
 
 from corten.errors import NotFound
+from corten.linux.removal import remove_tree
 from corten.oci.digest import Digest
 from corten.storage import initlayer, merged
 from corten.storage.layer.store import LayerStore
-from corten.storage.removal import remove_tree
 from corten.storage.trees import Mount, TreeDirectories, TreeRecord, tree_size
 
 _FICLONE: Final = 0x40049409  # linux/fs.h

@@ -5,16 +5,16 @@ Knows nothing of images, records, or who mounts. Chain ids name layers, containe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 from corten.errors import Conflict, NotFound, NotSupported
+from corten.linux.removal import remove_tree
 from corten.oci.digest import Digest
-from corten.storage import native, overlay
+from corten.storage import changes, native, overlay
 from corten.storage.layer import pack
 from corten.storage.layer.store import LayerStore
 from corten.storage.layer.writer import LayerWriter
-from corten.storage.removal import remove_tree
 from corten.storage.trees import Mount, TreeDirectories, Trees
 
 
@@ -113,7 +113,7 @@ class Snapshotter:
         """The chain id a container stands on; NotFound when it has no tree."""
         return self._directories.chain(container_id)
 
-    def diff(self, container_id: str) -> Iterator[bytes]:
+    def diff(self, container_id: str) -> Generator[bytes, None, None]:
         """What a container changed, as an uncompressed layer tar (``commit``).
 
         Raises:
@@ -122,9 +122,23 @@ class Snapshotter:
         written = self._trees.written(container_id)
         if written is None:
             raise NotSupported(f"commit is not supported with the {self.name} storage driver")
-        return pack.pack(written)
+        stack = self._trees.stack(container_id, self._directories.chain(container_id))
+        return pack.pack(written, stack[1])
 
-    def export(self, container_id: str) -> Iterator[bytes]:
+    def changes(self, container_id: str) -> Iterator[tuple[str, changes.Kind]]:
+        """What a container changed, as (path, kind).
+
+        Raises:
+            NotSupported: the driver does not keep changes apart.
+            NotFound: the container has no tree.
+        """
+        written = self._trees.written(container_id)
+        if written is None:
+            raise NotSupported(f"diff is not supported with the {self.name} storage driver")
+        stack = self._trees.stack(container_id, self._directories.chain(container_id))
+        return changes.changes(written, stack[1:])
+
+    def export(self, container_id: str) -> Generator[bytes, None, None]:
         """Everything a container sees, as a tar stream (``export``)."""
         return pack.pack_tree(self._trees.stack(container_id, self._directories.chain(container_id)))
 

@@ -22,9 +22,9 @@ from typing import Final, NotRequired, Protocol, TypedDict
 import msgspec
 
 from corten.errors import CorruptData, InvalidArgument, NotFound
+from corten.linux.removal import remove_tree
 from corten.oci.digest import Digest
 from corten.storage.durable import write_file
-from corten.storage.removal import remove_tree
 
 _ID: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,127}\Z")
 _DEAD: Final = ".dead-"

@@ -15,11 +15,11 @@ from typing import NamedTuple
 
 from corten.errors import CorruptData
 from corten.linux.path import Root
-from corten.storage.archive import header
-from corten.storage.archive.reader import TarReader
 from corten.storage.content import ContentStore
-from corten.storage.layer import name as names
+from corten.storage.layer import name as whiteouts
 from corten.storage.layer.decompress import Decompressor
+from corten.tar import header, names
+from corten.tar.reader import TarReader
 
 _KINDS = {
     header.REGULAR: stat.S_IFREG, header.DIRECTORY: stat.S_IFDIR, header.SYMLINK: stat.S_IFLNK,
@@ -69,7 +69,7 @@ def _expectations(stream: Iterable[bytes]) -> dict[bytes, _Expected]:
     for entry in reader:
         path = names.clean(entry.name)
         base = names.split(path)[1]
-        if base.startswith(names.WHITEOUT) or names.is_metadata(path):
+        if base.startswith(whiteouts.WHITEOUT) or whiteouts.is_metadata(path):
             continue
         if entry.kind == header.LINK:
             source = names.clean(entry.link)

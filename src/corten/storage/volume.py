@@ -28,11 +28,11 @@ from typing import Final
 import msgspec
 
 from corten.errors import InvalidArgument, NoSuchVolume, NotSupported
+from corten.linux.removal import remove_tree
 from corten.storage import merged
 from corten.storage.durable import FilesystemSync, sync_directory
 from corten.storage.metadata import Database
 from corten.storage.native import copy_tree
-from corten.storage.removal import remove_tree
 from corten.storage.trees import Mount, tree_size
 
 COLLECTION: Final = "volumes"

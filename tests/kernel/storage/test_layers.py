@@ -11,10 +11,10 @@ from tests.harness import tars
 from corten.errors import CorruptData, NotSupported
 from corten.oci.digest import Digest, chain_id
 from corten.storage import verify
-from corten.storage.archive import header
 from corten.storage.layer.pack import pack
 from corten.storage.layer.store import LayerStore
 from corten.storage.layer.writer import LayerWriter
+from corten.tar import header
 
 pytestmark = pytest.mark.root
 

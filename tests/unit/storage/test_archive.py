@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from tests.harness import tars
 
 from corten.errors import CorruptData, NotSupported
-from corten.storage.archive import header, writer
-from corten.storage.archive.header import Entry
-from corten.storage.archive.reader import MAX_EXTENDED, TarReader
+from corten.tar import header, writer
+from corten.tar.header import Entry
+from corten.tar.reader import MAX_EXTENDED, TarReader
 
 
 def read(stream: bytes, step: int = 1000):

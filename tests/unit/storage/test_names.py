@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corten.errors import CorruptData
-from corten.storage.layer import name as names
+from corten.storage.layer import name as whiteouts
+from corten.tar import names
 
 
 @pytest.mark.parametrize(
@@ -39,4 +40,4 @@ def test_a_cleaned_name_never_climbs(name):
 @pytest.mark.parametrize("base", [b".wh.", b".wh..", b".wh..."])
 def test_whiteouts_of_directions_are_refused(base):
     with pytest.raises(CorruptData):
-        names.hidden(base)
+        whiteouts.hidden(base)

@@ -411,3 +411,20 @@ class ContainerPruneResponse(msgspec.Struct):
 
     ContainersDeleted: list[str] | None = None
     SpaceReclaimed: int = 0
+
+
+class PathStat(msgspec.Struct, kw_only=True):
+    """``X-Docker-Container-Path-Stat`` of the archive operations; ``mode`` is Go's os.FileMode."""
+
+    name: str
+    size: int
+    mode: int
+    mtime: str
+    linkTarget: str
+
+
+class FilesystemChange(msgspec.Struct, kw_only=True):
+    """One line of ``diff``: 0 changed, 1 added, 2 deleted."""
+
+    Path: str
+    Kind: int

@@ -42,40 +42,39 @@ def save(session: Session, given: Options, arguments: list[str]) -> int:
     if not target and sys.stdout.isatty():
         raise ClientError("cowardly refusing to save to a terminal. Use the -o flag or redirect")
     if target:
-        _check_target(target)
+        check_target(target, "failed to save image")
     query = {"names": arguments, "platform": platform_document(given.text("platform"))}
     response = session.client.stream("GET", "/images/get", query)
     if not target:
         for piece in response.pieces():
-            _write_all(1, piece)
+            write_all(1, piece)
         return 0
-    _save_to(target, response.pieces())
+    save_to(target, response.pieces(), "failed to save image")
     return 0
 
 
-def _check_target(target: str) -> None:
+def check_target(target: str, failure: str) -> None:
+    """Refuse what cannot become a file; ``failure`` begins the message."""
     folder = os.path.dirname(target) or "."
     if not os.path.isdir(folder):
-        raise ClientError(f"failed to save image: invalid output path: stat {folder}: no such file or directory")
+        raise ClientError(f"{failure}: invalid output path: stat {folder}: no such file or directory")
     if os.path.isdir(target):
-        raise ClientError(f'failed to save image: invalid output path: "{target}" must be a regular file')
+        raise ClientError(f'{failure}: invalid output path: "{target}" must be a regular file')
     if os.path.exists(target) and not os.path.isfile(target):
-        raise ClientError(
-            f'failed to save image: invalid output path: "{target}" is a device, it must be a regular file'
-        )
+        raise ClientError(f'{failure}: invalid output path: "{target}" is a device, it must be a regular file')
 
 
-def _save_to(target: str, pieces: Iterator[bytes]) -> None:
+def save_to(target: str, pieces: Iterator[bytes], failure: str) -> None:
     """A file appears under its name only when it is whole: temporary file beside it, mode 0600, renamed."""
     temporary = f"{os.path.dirname(target) or '.'}/.corten-save-{os.getpid()}"
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise ClientError(f"failed to save image: open {target}: {(error.strerror or '').lower()}") from error
+        raise ClientError(f"{failure}: open {target}: {(error.strerror or '').lower()}") from error
     try:
         try:
             for piece in pieces:
-                _write_all(descriptor, piece)
+                write_all(descriptor, piece)
         finally:
             os.close(descriptor)
         os.rename(temporary, target)
@@ -84,7 +83,8 @@ def _save_to(target: str, pieces: Iterator[bytes]) -> None:
         raise
 
 
-def _write_all(descriptor: int, data: bytes) -> None:
+def write_all(descriptor: int, data: bytes) -> None:
+    """All of it, however little the descriptor takes at once."""
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view) :]
@@ -110,7 +110,7 @@ def import_(session: Session, given: Options, arguments: list[str]) -> int:
             f"importing from a URL is not supported: fetch {source} and give the file or - for standard input"
         )
     descriptor = 0 if source == "-" else _open(source)
-    repository, tag = _target(arguments[1]) if len(arguments) > 1 else ("", "")
+    repository, tag = split_name(arguments[1]) if len(arguments) > 1 else ("", "")
     query: dict[str, str | Sequence[str]] = {
         "fromSrc": "-",
         "repo": repository,
@@ -123,7 +123,7 @@ def import_(session: Session, given: Options, arguments: list[str]) -> int:
     return 0
 
 
-def _target(name: str) -> tuple[str, str]:
+def split_name(name: str) -> tuple[str, str]:
     """The name as the API takes it; the engine adds the tag it lacks."""
     repository, colon, tag = name.rpartition(":")
     return (repository, tag) if colon and "/" not in tag else (name, "")

@@ -55,7 +55,7 @@ class HostFacts:
         return Facts(
             cgroup_path=self.cgroup_path(record),
             private_cgroup_namespace=host.CgroupnsMode == "private",
-            files=self._files(record, endpoint),
+            files=self.files(record, endpoint.mode),
             devices=nodes,
             device_rules=rules,
             block_devices=devices.numbers(block_devices(host)),
@@ -84,10 +84,12 @@ class HostFacts:
         """``LogPath`` of inspect: Docker tells that of json-file alone."""
         return self.log_path(record) if record.host.LogConfig.Type == "json-file" else ""
 
-    def _files(self, record: ContainerRecord, endpoint: EndpointRecord) -> dict[str, str]:
+    def files(self, record: ContainerRecord, mode: str = "") -> dict[str, str]:
+        """What is bound on the three managed files; ``mode`` is the network's, once it is attached."""
         owner = record.id
-        if endpoint.mode.startswith(JOIN):
-            owner = endpoint.mode.removeprefix(JOIN)
+        mode = mode or record.host.NetworkMode
+        if mode.startswith(JOIN):
+            owner = mode.removeprefix(JOIN)
         directory = self._config.container_directory(owner)
         return {f"/etc/{name}": f"{directory}/{name}" for name in ("resolv.conf", "hostname", "hosts")}
 

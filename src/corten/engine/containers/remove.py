@@ -64,6 +64,8 @@ class Remover:
                 if not force:
                     raise Conflict(_still_running(container))
                 await self._stopper.end(container)
+            if force:
+                container.view.revoke()
             await self._discard(container, volumes=volumes)
 
     async def auto_remove(self, container: Container) -> None:
@@ -77,7 +79,7 @@ class Remover:
             await self._discard(container, volumes=volumes)
 
     async def _discard(self, container: Container, *, volumes: bool) -> None:
-        async with container.lock:
+        async with container.lock, container.view.shut():
             if self._roster.get(container.id) is not container:
                 raise NoSuchContainer(container.id)
             if container.record.state.active:

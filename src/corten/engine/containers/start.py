@@ -78,7 +78,8 @@ class Starter:
         """
         advance(container.record.state.status, Event.START)  # (1)
         try:
-            await self._start(container, fresh=fresh)
+            async with container.view.shut():
+                await self._start(container, fresh=fresh)
         except CortenError as exc:
             await self._failed(container, exc)
             raise

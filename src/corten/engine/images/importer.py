@@ -1,21 +1,17 @@
 """``docker import``: a root file system's tar becomes an image of one layer.
 
-Owns the order of an import: the stream is compressed (gzip input is kept as it came, everything else becomes igzip
-level 2), stored and unpacked at the same time, then config and manifest are written and the records committed.
-The compressed blob is what save and push send later, so it is made once.
+Owns the order of an import: the stream is stored and unpacked (:mod:`corten.engine.images.intake`), then config and
+manifest are written and the records committed.
 """
 
 import asyncio
-import os
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import Executor
 from datetime import UTC, datetime
-from itertools import chain
-from typing import NamedTuple
 
 from corten.engine.images import changes as instructions
 from corten.engine.images.channel import ByteChannel, ChannelError
-from corten.engine.images.compress import Compressor
+from corten.engine.images.intake import LayerIntake, StoredLayer
 from corten.engine.images.layers import LayerFetcher, stacked
 from corten.engine.images.parts import ImageParts
 from corten.engine.images.record import Blob, ManifestRecord, ReferenceRecord
@@ -35,19 +31,6 @@ from corten.oci.image import (
     encode,
 )
 from corten.oci.reference import Reference
-from corten.storage.content import ContentStore
-from corten.storage.layer.decompress import Decompressor, detect
-from corten.storage.layer.store import LayerStore
-from corten.storage.layer.writer import LayerWriter
-
-HEAD: int = 6
-
-
-class _Stored(NamedTuple):
-    digest: Digest
-    size: int
-    diff_id: Digest
-    writer: LayerWriter
 
 
 class Importer:
@@ -56,15 +39,13 @@ class Importer:
     def __init__(
         self,
         store: ImageStore,
-        content: ContentStore,
-        layers: LayerStore,
+        intake: LayerIntake,
         fetcher: LayerFetcher,
         parts: ImageParts,
         pool: Executor,
     ) -> None:
         self._store = store
-        self._content = content
-        self._layers = layers
+        self._intake = intake
         self._fetcher = fetcher
         self._parts = parts
         self._pool = pool
@@ -113,13 +94,13 @@ class Importer:
             await self._parts.sweep([], [stored.digest])
         return identifier
 
-    async def _receive(self, stream: AsyncIterator[bytes]) -> _Stored:
+    async def _receive(self, stream: AsyncIterator[bytes]) -> StoredLayer:
         loop = asyncio.get_running_loop()
         channel = ByteChannel()
 
-        def work() -> _Stored:
+        def work() -> StoredLayer:
             try:
-                return self._store_layer(channel)
+                return self._intake.store(iter(channel), "import")
             finally:
                 channel.abandon()
 
@@ -132,41 +113,6 @@ class Importer:
             await asyncio.wait((receiving,))
             raise
         return await receiving
-
-    def _store_layer(self, channel: ByteChannel) -> _Stored:
-        head = channel.read(HEAD)
-        chunks = chain([head], channel)
-        writer = LayerWriter(self._layers)
-        try:
-            with self._content.writer(f"import-{os.urandom(8).hex()}", shared=False) as ingest:
-                try:
-                    if detect(head) == "gzip":
-                        for chunk in chunks:
-                            ingest.write(chunk)
-                            writer.feed(chunk)
-                        diff_id = writer.finish()
-                        digest = ingest.commit()
-                    else:
-                        compressor = Compressor(ingest)
-                        for chunk in _plain(chunks):
-                            writer.feed(chunk)
-                            compressor.feed(chunk)
-                        diff_id = writer.finish()
-                        digest = compressor.finish()
-                except BaseException:
-                    ingest.abort()
-                    raise
-        except BaseException:
-            writer.abort()
-            raise
-        return _Stored(digest, self._content.size(digest), diff_id, writer)
-
-
-def _plain(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    decompressor = Decompressor()
-    for chunk in chunks:
-        yield from decompressor.feed(chunk)
-    yield from decompressor.finish()
 
 
 def _config(container: ContainerConfig, diff_id: Digest, message: str, platform: Platform) -> ImageConfig:
@@ -183,7 +129,7 @@ def _config(container: ContainerConfig, diff_id: Digest, message: str, platform:
     )
 
 
-def _manifest(identifier: Digest, size: int, stored: _Stored) -> bytes:
+def _manifest(identifier: Digest, size: int, stored: StoredLayer) -> bytes:
     return encode(
         Manifest(
             schema_version=2,

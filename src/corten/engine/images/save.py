@@ -16,9 +16,9 @@ from corten.engine.images.store import Found
 from corten.oci.digest import Digest
 from corten.oci.image import OCI_INDEX
 from corten.oci.reference import Reference
-from corten.storage.archive import header as tar
-from corten.storage.archive import writer
 from corten.storage.content import CHUNK, ContentStore
+from corten.tar import header as tar
+from corten.tar import writer
 
 #: Takes the next bytes of the archive; waits while the client is slow.
 ByteSink = Callable[[bytes], Awaitable[None]]

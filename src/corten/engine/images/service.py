@@ -10,8 +10,10 @@ from corten.engine.config import EngineConfig
 from corten.engine.events import EventService
 from corten.engine.images.archives import Archives
 from corten.engine.images.catalog import Catalog, Image
+from corten.engine.images.commit import Committer
 from corten.engine.images.distribution import Distribution
 from corten.engine.images.importer import Importer
+from corten.engine.images.intake import LayerIntake
 from corten.engine.images.layers import LayerFetcher
 from corten.engine.images.load import Loader
 from corten.engine.images.parts import ImageParts
@@ -40,6 +42,7 @@ class ImageService:
         usage = ImageUsage()
         self._parts = parts = ImageParts(store, content, layers)
         fetcher = LayerFetcher(content, layers, self._pool, downloads=config.max_concurrent_downloads)
+        intake = LayerIntake(content, layers)
         catalog = Catalog(store, parts, layers, usage)
         self._remover = remover = Remover(store, parts, usage, events)
         distribution = Distribution(config, store, content, fetcher, parts, events)
@@ -48,10 +51,11 @@ class ImageService:
             content,
             parts,
             Loader(store, content, layers, fetcher, parts, self._pool),
-            Importer(store, content, layers, fetcher, parts, self._pool),
+            Importer(store, intake, fetcher, parts, self._pool),
             events,
         )
 
+        self.committer = Committer(store, parts, fetcher, intake, events, self._pool)
         self.list, self.inspect, self.history = catalog.summaries, catalog.inspect, catalog.history
         self.resolve, self.same, self.size_of = catalog.resolve, catalog.same, catalog.size_of
         self.descendants = catalog.descendants

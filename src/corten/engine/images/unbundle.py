@@ -16,13 +16,13 @@ from corten.engine.images.bundle import Documents, clean, link_target
 from corten.errors import CorruptData, InvalidArgument
 from corten.oci.digest import Digest, is_digest
 from corten.oci.image import CONFIG_LIMIT
-from corten.storage.archive import header
-from corten.storage.archive.header import Entry
-from corten.storage.archive.reader import TarReader
 from corten.storage.content import ContentStore
 from corten.storage.layer.decompress import Decompressor, detect
 from corten.storage.layer.store import LayerStore
 from corten.storage.layer.writer import LayerWriter
+from corten.tar import header
+from corten.tar.header import Entry
+from corten.tar.reader import TarReader
 
 MAX_DOCUMENTS: Final = 64 << 20
 MAX_MEMBERS: Final = 100_000

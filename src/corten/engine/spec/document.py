@@ -133,12 +133,30 @@ def mounts(points: Sequence[MountPoint], host: HostConfig, facts: Facts, engine:
     for path in _MANAGED_FILES:
         source = facts.files.get(path)
         if source and path not in chosen:
-            options = ["rbind", DEFAULT_PROPAGATION]
+            own.append(_bound_file(path, source))
             if host.ReadonlyRootfs:
-                options.append("ro")
-            own.append({"destination": path, "type": "bind", "source": source, "options": options})
+                own[-1]["options"].append("ro")
     own.sort(key=lambda mount: str(mount["destination"]).rstrip("/").count("/"))
     return result + own
+
+
+def view_mounts(points: Sequence[MountPoint], files: dict[str, str]) -> list[dict[str, Any]]:
+    """OCI ``mounts`` of a view from outside: binds and volumes, private, and the managed files; no tmpfs."""
+    chosen = {point.destination for point in points}
+    own = [
+        _user_mount(
+            msgspec.structs.replace(point, propagation=DEFAULT_PROPAGATION),
+            Facts(cgroup_path="", private_cgroup_namespace=False),
+        )
+        for point in points
+        if point.type != "tmpfs"
+    ]
+    own += [_bound_file(path, source) for path, source in files.items() if path not in chosen]
+    return sorted(own, key=lambda mount: str(mount["destination"]).rstrip("/").count("/"))
+
+
+def _bound_file(path: str, source: str) -> dict[str, Any]:
+    return {"destination": path, "type": "bind", "source": source, "options": ["rbind", DEFAULT_PROPAGATION]}
 
 
 def _under_dev(mount: dict[str, Any], chosen: set[str]) -> bool:

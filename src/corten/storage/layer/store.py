@@ -27,10 +27,10 @@ from typing import Final
 import msgspec
 
 from corten.errors import Conflict, CorruptData, NotFound
+from corten.linux.removal import remove_tree
 from corten.oci.digest import Digest, chain_id
 from corten.storage import merged
 from corten.storage.durable import FilesystemSync, sync_directory, write_file
-from corten.storage.removal import remove_tree
 
 _NEW: Final = ".new-"
 _DEAD: Final = ".dead-"

@@ -23,10 +23,10 @@ from typing import Final, Self
 
 from corten.errors import Conflict
 from corten.oci.digest import Digest
-from corten.storage.archive.reader import TarReader
 from corten.storage.layer.decompress import Decompressor
 from corten.storage.layer.extract import Extractor
 from corten.storage.layer.store import LayerStore
+from corten.tar.reader import TarReader
 
 _QUEUED: Final = 16  # pieces of at most 1 MiB
 

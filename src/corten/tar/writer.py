@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from corten.storage.archive import header
-from corten.storage.archive.header import BLOCK, Entry
+from corten.tar import header
+from corten.tar.header import BLOCK, Entry
 
 END: Final = bytes(2 * BLOCK)
 _OCTAL_ID: Final = 0o7777777
@@ -16,7 +16,8 @@ _OCTAL_SIZE: Final = 0o77777777777
 
 
 def encode(entry: Entry) -> bytes:
-    """The header block(s) of ``entry``; its data must follow, then :func:`padding`."""
+    """The header block(s) of ``entry``; its data must follow (that of a sparse one: the pieces'), then
+    :func:`padding`."""
     extended: dict[bytes, bytes] = {header.XATTR + key: value for key, value in (entry.xattrs or {}).items()}
     seconds = max(entry.mtime_ns // 1_000_000_000, 0)
     prefix, name = _split(entry.name)
@@ -31,8 +32,32 @@ def encode(entry: Entry) -> bytes:
     ):  # fmt: skip
         if value > largest:
             extended[key] = b"%d" % value
+    if entry.sparse is not None:
+        return _sparse(entry, extended, seconds)
     block = _block(entry, name, prefix, seconds)
     return _pax(entry.name, extended) + block if extended else block
+
+
+def _sparse(entry: Entry, extended: dict[bytes, bytes], seconds: int) -> bytes:
+    """GNU's pax format 1.0: the real name and size are records, the map is the head of the data; then the pieces."""
+    pieces = entry.sparse or []
+    lines = b"".join(b"%d\n%d\n" % piece for piece in pieces)
+    table = b"%d\n" % len(pieces) + lines
+    table += padding(len(table))
+    extended |= {
+        b"GNU.sparse.major": b"1",
+        b"GNU.sparse.minor": b"0",
+        b"GNU.sparse.name": entry.name,
+        b"GNU.sparse.realsize": b"%d" % entry.size,
+    }
+    extended.pop(b"path", None)
+    stored = len(table) + sum(length for _, length in pieces)
+    extended.pop(b"size", None)
+    if stored > _OCTAL_SIZE:
+        extended[b"size"] = b"%d" % stored
+    plain = bytes(byte if byte < 128 else 0x5F for byte in entry.name.rpartition(b"/")[2])
+    inner = Entry(plain, entry.kind, mode=entry.mode, uid=entry.uid, gid=entry.gid, size=stored)
+    return _pax(entry.name, extended) + _block(inner, (b"GNUSparseFile.0/" + plain)[:100], b"", seconds) + table
 
 
 def padding(size: int) -> bytes:

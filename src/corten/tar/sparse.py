@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import Final
 
 from corten.errors import CorruptData, NotSupported
-from corten.storage.archive import header
-from corten.storage.archive.header import BLOCK, Entry, Records
+from corten.tar import header
+from corten.tar.header import BLOCK, Entry, Records
 
 MAX_PIECES: Final = 1_000_000
 Piece = tuple[int, int]

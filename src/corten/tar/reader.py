@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from corten.errors import CorruptData
-from corten.storage.archive import header, sparse
-from corten.storage.archive.header import BLOCK, Entry, Records
+from corten.tar import header, sparse
+from corten.tar.header import BLOCK, Entry, Records
 
 MAX_EXTENDED: Final = 1 << 20
 """Largest pax header or GNU long name, in bytes; the largest xattr is 64 KiB, the longest path 4 KiB."""

@@ -1,1 +1,0 @@
-"""Reading and writing tar streams, as fast as unpacking safely can be."""
