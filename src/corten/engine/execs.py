@@ -317,5 +317,6 @@ def exec_process(
 
 def failure_text(error: CortenError, *, framed: bool) -> bytes:
     """What an attached client of a failed exec reads on stdout; pure."""
-    text = f"OCI runtime exec failed: exec failed: {error}\r\n".encode()
+    reason = "" if isinstance(error, InvalidArgument) else "OCI runtime exec failed: exec failed: "
+    text = f"{reason}{error}\r\n".encode()
     return frame("stdout", text) if framed else text

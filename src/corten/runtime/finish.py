@@ -35,6 +35,12 @@ else:
     import _signal
 
 _SI_SIGNALS: Final = (_signal.SIGPIPE, _signal.SIGXFSZ)
+#: moby, daemon/errors.go (translateContainerdStartErr).
+_CWD_KINDS: Final = {
+    errno.ENOENT: CommandNotFound,
+    errno.ENOTDIR: CommandNotFound,
+    errno.EACCES: CommandNotInvocable,
+}
 
 
 class Ending:
@@ -196,9 +202,9 @@ def _enter(cwd: str, *, final: bool) -> bool:
     except PermissionError as error:
         if not final:
             return False
-        raise RuntimeFailure(cwd_text(cwd, error)) from None
+        raise cwd_failure(cwd, error) from None
     except OSError as error:
-        raise RuntimeFailure(cwd_text(cwd, error)) from None
+        raise cwd_failure(cwd, error) from None
     try:
         inside = linux_process.getcwd().startswith("/")
     except OSError:
@@ -208,10 +214,11 @@ def _enter(cwd: str, *, final: bool) -> bool:
     return True
 
 
-def cwd_text(cwd: str, error: OSError) -> str:
-    """runc's words for a working directory that cannot be entered."""
+def cwd_failure(cwd: str, error: OSError) -> RuntimeFailure:
+    """A working directory that cannot be entered: runc's words, and the exit codes Docker reads in them."""
     text = os.strerror(error.errno or 0).lower()
-    return f'unable to start container process: chdir to cwd ("{cwd}") set in config.json failed: {text}'
+    kind = _CWD_KINDS.get(error.errno or 0, RuntimeFailure)
+    return kind(f'unable to start container process: chdir to cwd ("{cwd}") set in config.json failed: {text}')
 
 
 def find_program(name: str, environment: dict[str, str]) -> str:

@@ -226,7 +226,7 @@ def _make_cwd(tree: rootfs.Tree, cwd: str) -> None:
     try:
         os.close(tree.root.directory(cwd))
     except OSError as error:
-        raise RuntimeFailure(finish.cwd_text(cwd, error)) from None
+        raise finish.cwd_failure(cwd, error) from None
 
 
 def close_import_fence() -> None:

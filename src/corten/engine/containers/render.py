@@ -124,7 +124,7 @@ def inspect(record: ContainerRecord, paths: Paths, exec_ids: list[str], sizes: S
         SizeRootFs=sizes.root if sizes else msgspec.UNSET,
         Mounts=mounts(record),
         Config=record.config,
-        NetworkSettings=network_settings(record.network, network_request(record)),
+        NetworkSettings=network_settings(record.network, network_request(record), pid=record.state.pid),
     )
 
 

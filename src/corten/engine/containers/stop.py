@@ -44,6 +44,10 @@ class Stopper:
             Conflict: ``cannot kill container: X: container ID is not running``.
         """
         number = parse_signal(text) if text else SIGKILL
+        try:
+            self._roster.find(reference)
+        except NotFound as exc:
+            raise NotFound(f"cannot kill container: {reference}: {exc}") from None
         async with self._roster.exclusive(reference) as container:
             if not container.record.state.active:
                 raise Conflict(f"cannot kill container: {reference}: container {container.id} is not running")

@@ -3,8 +3,8 @@
 Owns the JSON of ``NetworkSettings`` and of ``Ports``. Refuses to know what is allocated now.
 
 Only IPv4 is published, so every binding is listed once, with ``0.0.0.0`` or the address that was asked for; Docker adds
-a second one for ``::`` where its proxy process listens there. ``SandboxKey`` is empty: the namespace has no file, it
-lives in ``/proc/PID/ns/net`` of the container's processes.
+a second one for ``::`` where its proxy process listens there. The network namespace has no file of its own:
+``SandboxKey`` is that of the first process.
 """
 
 from corten.api.types.network import (
@@ -27,13 +27,18 @@ def network_name(request: ContainerNetworkRequest) -> str:
     return "" if mode.startswith("container:") else mode
 
 
-def network_settings(record: EndpointRecord | None, request: ContainerNetworkRequest) -> NetworkSettings:
-    """``NetworkSettings`` of inspect; ``record`` is None while the container does not run."""
+def network_settings(
+    record: EndpointRecord | None, request: ContainerNetworkRequest, *, pid: int = 0
+) -> NetworkSettings:
+    """``NetworkSettings`` of inspect; ``record`` is None and ``pid`` 0 while the container does not run."""
     networks = _networks(record, request)
     if record is None:
         return NetworkSettings(Networks=networks)
     settings = NetworkSettings(
-        SandboxID=record.sandbox_id, Ports=port_map(record, request) if record.mode == BRIDGE else {}, Networks=networks
+        SandboxID=record.sandbox_id,
+        SandboxKey=f"/proc/{pid}/ns/net" if pid else "",
+        Ports=port_map(record, request) if record.mode == BRIDGE else {},
+        Networks=networks,
     )
     if record.mode == BRIDGE:
         settings.EndpointID = record.endpoint_id

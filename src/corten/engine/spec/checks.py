@@ -77,7 +77,11 @@ def _check_host(host: HostConfig) -> None:
     if not -1000 <= host.OomScoreAdj <= 1000:
         raise InvalidArgument(f"Invalid value {host.OomScoreAdj}, range for oom score adj is [-1000, 1000]")
     policies.check(host.RestartPolicy, auto_remove=host.AutoRemove)
-    capabilities.normalize([*(host.CapAdd or ()), *(host.CapDrop or ())])
+    for field, names in (("CapAdd", host.CapAdd), ("CapDrop", host.CapDrop)):
+        try:
+            capabilities.normalize(names or ())
+        except InvalidArgument as exc:
+            raise InvalidArgument(f"invalid {field}: {exc}") from None
     parse_security(host.SecurityOpt or (), no_new_privileges=False)
     devices.check(host.Devices or (), host.DeviceCgroupRules or ())
     for path in host.Tmpfs or {}:
