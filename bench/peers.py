@@ -124,13 +124,12 @@ def pair(corten: str) -> Iterator[Pair]:
         yield Pair(dockerd, engine, corten)
 
 
-def pss(root: Path) -> int:
-    """Proportional set size in bytes of every process whose command line names ``root``, and of their helpers.
+def processes(root: Path) -> set[int]:
+    """Every process whose command line names ``root``, and their helpers.
 
     docker-proxy does not name the root: it is found as a child of a process that does. Containers' own processes are
     children of shims on both sides and are left out by name.
     """
-    total = 0
     found: set[int] = set()
     parents: dict[int, int] = {}
     commands: dict[int, bytes] = {}
@@ -144,8 +143,13 @@ def pss(root: Path) -> int:
     for pid, command in commands.items():
         if str(root).encode() in command and pid != os.getpid():
             found.add(pid)
-    found |= {pid for pid, parent in parents.items() if parent in found and b"docker-proxy" in commands[pid]}
-    for pid in found:
+    return found | {pid for pid, parent in parents.items() if parent in found and b"docker-proxy" in commands[pid]}
+
+
+def pss(root: Path) -> int:
+    """Proportional set size in bytes of an engine's processes."""
+    total = 0
+    for pid in processes(root):
         try:
             for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
                 if line.startswith("Pss:"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -144,6 +145,42 @@ def test_exits_while_no_engine_ran_are_known(fresh_engine: EngineProcess) -> Non
     assert fresh_engine.docker("wait", "kept").stdout == "9\n"
     until(lambda: fresh_engine.docker("ps", "-aq", "--filter", "name=gone").stdout == "", "--rm left a container")
     until(lambda: fresh_engine.docker("volume", "ls", "-q").stdout == "", "--rm left its volume")
+
+
+def test_policies_and_health_over_a_kill_and_a_reboot(fresh_engine: EngineProcess) -> None:
+    """A killed engine is followed by one that goes on; after a reboot (no process, no exec root) policies decide."""
+    check = ["--health-cmd", "test -e /healthy", "--health-interval", "200ms", "--health-retries", "2"]
+    fresh_engine.docker("run", "-d", "--name", "web", "--restart", "unless-stopped", *check, "busybox", "sleep", "600")
+    fresh_engine.docker("run", "-d", "--name", "loop", "--restart", "always", "busybox", "sh", "-c", "exit 7")
+    fresh_engine.docker("run", "-d", "--name", "beside", "--network", "container:web", "--restart", "always", "busybox",
+                        "sleep", "600")  # fmt: skip
+    fresh_engine.docker("run", "-d", "--name", "plain", "busybox", "sleep", "600")
+    fresh_engine.docker("exec", "web", "touch", "/healthy")
+    until(lambda: health(fresh_engine) == "healthy", "the check was not run")
+    until(lambda: state(fresh_engine, "loop")["Status"] == "restarting", "no pause")
+    fresh_engine.kill()
+    fresh_engine.start()
+    assert health(fresh_engine) == "healthy"
+    count = int(fresh_engine.docker("inspect", "-f", "{{.RestartCount}}", "loop").stdout)
+    again = lambda: int(fresh_engine.docker("inspect", "-f", "{{.RestartCount}}", "loop").stdout) > count  # noqa: E731
+    until(again, "the policy was given up")
+    fresh_engine.docker("stop", "loop")
+    fresh_engine.kill()
+    kill_shim(fresh_engine)
+    for pid in groups(fresh_engine):
+        os.kill(pid, signal.SIGKILL)
+    until(lambda: not groups(fresh_engine), "the containers did not end")
+    shutil.rmtree(fresh_engine.exec_root)
+    fresh_engine.start()
+    for name in ("web", "beside", "loop"):
+        until(lambda name=name: state(fresh_engine, name)["Status"] != "exited", f"{name} was not started")  # type: ignore[misc]
+    assert state(fresh_engine, "plain")["Status"] == "exited"
+    assert state(fresh_engine, "web")["StartedAt"] < state(fresh_engine, "beside")["StartedAt"]  # type: ignore[operator]
+    until(lambda: health(fresh_engine) == "healthy", "it is not checked any more")
+
+
+def health(engine: EngineProcess) -> str:
+    return engine.docker("inspect", "-f", "{{.State.Health.Status}}", "web").stdout.strip()
 
 
 def test_twenty_containers_over_an_orderly_restart(fresh_engine: EngineProcess) -> None:

@@ -79,14 +79,14 @@ class HealthMonitor:
         self._watches: dict[str, Watch] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def watch(self, container: Container) -> None:
-        """It runs: begin with a pause, as Docker does, if it has a check at all."""
+    def watch(self, container: Container, *, part: float = 1.0) -> None:
+        """It runs: begin with a pause (or ``part`` of it), as Docker does, if it has a check at all."""
         check = checks.check_of(container.record.config)
         if check is None or not container.record.state.alive:
             return
         self.forget(container)
         watch = self._watches[container.id] = Watch(container, check, self._linked(container.record))
-        self._pause(watch)
+        self._pause(watch, part=part)
 
     def _linked(self, record: ContainerRecord) -> list[str]:
         """The variables of linked containers; a link that leads nowhere is not what is checked here."""
@@ -102,9 +102,9 @@ class HealthMonitor:
             watch.timer.cancel()
 
     def resume(self) -> None:
-        """At the engine's start: watch everything that runs."""
+        """At the engine's start: watch everything that runs, not all of it in step from now on."""
         for container in self._roster:
-            self.watch(container)
+            self.watch(container, part=int(container.id[:8], 16) / 2**32)
 
     async def close(self) -> None:
         """Check nothing any more."""
@@ -114,12 +114,12 @@ class HealthMonitor:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _pause(self, watch: Watch) -> None:
+    def _pause(self, watch: Watch, *, part: float = 1.0) -> None:
         """(1)"""
         if self._watches.get(watch.container.id) is watch:
             health = watch.container.record.state.health or Health()
             pause = checks.pause_ns(watch.check, health, time.time_ns() - watch.started_ns)
-            watch.timer = asyncio.get_running_loop().call_later(pause / _NS, self._due, watch)
+            watch.timer = asyncio.get_running_loop().call_later(part * pause / _NS, self._due, watch)
 
     def _due(self, watch: Watch) -> None:
         if watch.container.record.state.status is not Status.RUNNING:
