@@ -58,6 +58,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     fast_stop: bool = False
     no_new_privileges: bool = False
     seccomp_profile: str = ""
+    cdi_spec_directories: tuple[str, ...] = ("/etc/cdi", "/var/run/cdi")
     log_driver: str = "json-file"
     log_options: dict[str, str] = {}
     shutdown_timeout: int = 15

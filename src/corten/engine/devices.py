@@ -48,8 +48,16 @@ def _walk(directory: str, path: str) -> Iterator[Device]:
             if entry.is_dir():
                 if entry.name not in _SKIPPED:
                     yield from _walk(entry.path, f"{path}/{entry.name}")
-            elif entry.name != "console" and (node := _node(entry.path, f"{path}/{entry.name}")) is not None:
+            elif entry.name != "console" and (node := _node_if_there(entry.path, f"{path}/{entry.name}")) is not None:
                 yield node
+
+
+def _node_if_there(host_path: str, path: str) -> Device | None:
+    """What was listed may be gone by now."""
+    try:
+        return _node(host_path, path)
+    except FileNotFoundError:
+        return None
 
 
 def _rule(node: Device, access: str) -> dict[str, Any]:

@@ -22,7 +22,8 @@ from corten.engine.record import UNKNOWN_EXIT, ContainerRecord
 from corten.engine.roster import Roster
 from corten.engine.shims import Shim
 from corten.engine.spec import capabilities, defaults
-from corten.engine.spec.process import overlay, parse_security, user
+from corten.engine.spec.process import overlay, user
+from corten.engine.spec.security import parse_security
 from corten.engine.streams import (
     Attachment,
     AttachOptions,
@@ -298,6 +299,7 @@ def exec_process(
     """
     host, config = record.host, record.config
     caps = capabilities.effective(host.CapAdd or (), host.CapDrop or (), privileged=host.Privileged or body.Privileged)
+    security = parse_security(host.SecurityOpt or (), no_new_privileges=False)
     terminal = ["TERM=xterm"] if body.Tty else []
     base = [f"PATH={defaults.PATH}", f"HOSTNAME={config.Hostname}", *terminal, *linked]
     document: dict[str, Any] = {
@@ -307,8 +309,9 @@ def exec_process(
         "env": overlay(overlay(base, config.Env or ()), body.Env or ()),
         "cwd": body.WorkingDir or config.WorkingDir or "/",
         "capabilities": {"bounding": caps, "effective": caps, "permitted": caps},
-        "noNewPrivileges": parse_security(host.SecurityOpt or (), no_new_privileges=False).no_new_privileges,
+        "noNewPrivileges": security.no_new_privileges,
     }
+    document["apparmorProfile"] = security.apparmor_profile
     size = console or body.ConsoleSize
     if body.Tty and size and any(size):
         document["consoleSize"] = {"height": size[0], "width": size[1]}

@@ -7,6 +7,7 @@ engine; a probe that needs privileges the caller lacks answers ``None``, which m
 from __future__ import annotations
 
 import os
+import re
 import resource
 import shutil
 import socket
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+
+from corten.engine.spec.security import Modules
 
 CGROUP_ROOT: Final = "/sys/fs/cgroup"
 WANTED_CONTROLLERS: Final = ("cpu", "cpuset", "memory", "pids")
@@ -77,8 +80,8 @@ def read(data_root: str) -> Host:
         seccomp="errno" in _words("/proc/sys/kernel/seccomp/actions_avail"),
         libseccomp=find_library("seccomp") is not None or _loads("libseccomp.so.2"),
         libnftables=find_library("nftables") is not None or _loads("libnftables.so.1"),
-        apparmor=_text("/sys/module/apparmor/parameters/enabled").strip() == "Y",
-        selinux=os.path.exists("/sys/fs/selinux/enforce"),
+        apparmor=security_modules().apparmor,
+        selinux=security_modules().selinux,
         sys_resource=bool(_capabilities() >> CAP_SYS_RESOURCE & 1),
         open_files=resource.getrlimit(resource.RLIMIT_NOFILE),
         processes=resource.getrlimit(resource.RLIMIT_NPROC),
@@ -86,6 +89,31 @@ def read(data_root: str) -> Host:
         disk_total=disk.total,
         disk_free=disk.free,
     )
+
+
+def security_modules() -> Modules:
+    """Which security modules are in force."""
+    return Modules(
+        apparmor=_text("/sys/module/apparmor/parameters/enabled").strip() == "Y",
+        selinux=os.path.exists("/sys/fs/selinux/enforce"),
+    )
+
+
+def mount_of(path: str) -> tuple[str, frozenset[str]]:
+    """The mount point that holds ``path`` and its propagation (``shared``, ``master``): proc_pid_mountinfo(5)."""
+    fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        real = os.readlink(f"/proc/self/fd/{fd}")
+    finally:
+        os.close(fd)
+    found, kinds = "/", frozenset[str]()
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        for line in file:
+            words = line.partition(" - ")[0].split(" ")
+            point = re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), words[4])
+            if (real + "/").startswith(point.rstrip("/") + "/") and len(point) >= len(found):
+                found, kinds = point, frozenset(word.partition(":")[0] for word in words[6:])
+    return found, kinds
 
 
 def kernel_version(release: str) -> tuple[int, int]:

@@ -25,6 +25,16 @@ _MODES: Final[Mapping[str, str]] = {
 }
 
 
+#: What tmpfs(5) and mount(8) know for a tmpfs; propagation is not among it.
+_TMPFS_WORDS: Final = frozenset(
+    {
+        "async", "atime", "defaults", "dev", "diratime", "dirsync", "exec", "gid", "huge", "mand", "mode", "mpol",
+        "noatime", "nodev", "nodiratime", "noexec", "nomand", "norelatime", "nostrictatime", "nosuid", "nr_blocks",
+        "nr_inodes", "relatime", "ro", "rw", "size", "strictatime", "suid", "sync", "uid",
+    }
+)  # fmt: skip
+
+
 class MountPoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One mount of a container, persisted with it.
 
@@ -215,6 +225,18 @@ def _parse_tmpfs_mount(mount: Mount) -> MountPoint:
     return MountPoint(
         type="tmpfs", destination=_clean(mount.Target), read_only=mount.ReadOnly, options=tuple(words), origin="mount"
     )
+
+
+def check_tmpfs(path: str, options: str) -> None:
+    """One entry of HostConfig.Tmpfs. Raises InvalidArgument with Docker's text."""
+    if _clean(path) == "/":
+        raise InvalidArgument("invalid specification: destination can't be '/'")
+    if not path.startswith("/"):
+        raise InvalidArgument(f"invalid mount path: '{path}' mount path must be absolute")
+    for word in options.split(",") if options else ():
+        if word and word.partition("=")[0] not in _TMPFS_WORDS:
+            shown = " ".join(f'"{part}"' for part in word.split("=", 1))
+            raise InvalidArgument(f"invalid tmpfs option [{shown}]")
 
 
 def parse_volumes_from(text: str) -> tuple[str, str]:

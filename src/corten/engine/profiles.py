@@ -12,7 +12,7 @@ from typing import Any, Final
 from corten.api.types.container import HostConfig
 from corten.engine.config import EngineConfig
 from corten.engine.spec import capabilities
-from corten.engine.spec.process import parse_security
+from corten.engine.spec.security import parse_security
 from corten.errors import InvalidArgument
 from corten.runtime import seccomp
 

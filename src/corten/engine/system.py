@@ -3,6 +3,7 @@
 Every value is true of this host or of this engine; what Docker has and this engine does not is empty, not invented.
 """
 
+import asyncio
 import os
 import platform
 import socket
@@ -11,7 +12,7 @@ from typing import Any, Final
 
 import corten
 from corten.api.types.system import AuthConfig, AuthResponse, ComponentVersion, Named, SystemVersion
-from corten.engine import host, limits
+from corten.engine import cdi, host, limits
 from corten.engine.config import EngineConfig
 from corten.engine.containers.render import timestamp
 from corten.engine.events import EventService
@@ -90,7 +91,8 @@ class SystemService:
 
     async def info(self) -> dict[str, Any]:
         """``GET /info``."""
-        return {**await self._counts(), **self._host(), **self._features(), **self._registries()}
+        devices = await asyncio.to_thread(cdi.scan, self._config.cdi_spec_directories)
+        return {**await self._counts(), **self._host(devices), **self._features(devices), **self._registries()}
 
     async def auth(self, body: AuthConfig) -> AuthResponse:
         """``POST /auth``: ask the registry."""
@@ -118,7 +120,7 @@ class SystemService:
             "NEventsListener": self._events.listeners,
         }
 
-    def _host(self) -> dict[str, Any]:
+    def _host(self, devices: cdi.Registry) -> dict[str, Any]:
         facts = host.cgroups()
         release = _os_release()
         version = 2 if facts.version == "2" else 1
@@ -141,6 +143,7 @@ class SystemService:
                 *limits.warnings(self._limits.features, version),
                 *self._networks.warnings,
                 *self._lost_lines(),
+                *devices.problems,
             ]
             or None,
         }
@@ -162,7 +165,7 @@ class SystemService:
             options.append("name=no-new-privileges")
         return options
 
-    def _features(self) -> dict[str, Any]:
+    def _features(self, devices: cdi.Registry) -> dict[str, Any]:
         return {
             "Driver": "overlay2",
             "DriverStatus": [
@@ -196,8 +199,8 @@ class SystemService:
             "InitCommit": {"ID": f"corten-{corten.__version__}"},
             "GenericResources": None,
             "DefaultAddressPools": [{"Base": base, "Size": size} for base, size in self._config.default_address_pools],
-            "CDISpecDirs": [],
-            "DiscoveredDevices": [],
+            "CDISpecDirs": list(self._config.cdi_spec_directories),
+            "DiscoveredDevices": [{"Source": "cdi", "ID": name} for name in sorted(devices.devices)],
             "FirewallBackend": {"Driver": "nftables"},
         }
 

@@ -242,9 +242,12 @@ def close_import_fence() -> None:
 
 def _pivot(root: int, *, shared: bool) -> None:
     """pivot_root(2), NOTES: both arguments ".", the old root comes to lie on top and is detached."""
+    old = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     os.fchdir(root)
     m.pivot_root(".", ".")
+    os.fchdir(old)  # mount(2) reads "." as the working directory itself, not as what lies on top of it
     if shared:  # or the detaching would be seen on the host
         m.mount("", ".", "", m.MS_SLAVE | m.MS_REC)
     m.umount2(".", m.MNT_DETACH)
+    os.close(old)
     os.chdir("/")

@@ -18,7 +18,8 @@ import os
 import time
 
 from corten.cgroup.group import Group
-from corten.shim import exits, task
+from corten.errors import RuntimeFailure
+from corten.shim import bundle, exits, hooks, task
 from corten.shim.loop import note
 from corten.shim.probe import Probes
 
@@ -131,6 +132,22 @@ class Supervisor:
         subject.close("mount_namespace")
         if not subject.exec_id:
             self.remove_cgroup(subject.cgroup)
+            self._drop_bundle(subject)
+
+    def _drop_bundle(self, subject: Task) -> None:
+        """What hooks read goes after the last of them."""
+        directory = bundle.path(self.state_directory, subject.id)
+        spec = bundle.read(directory)
+        if spec is None:
+            return
+
+        def over(error: RuntimeFailure | None) -> None:
+            if error is not None:
+                note(str(error))
+            if self.tasks.get(subject.key, subject) is subject:  # or it has started again
+                bundle.remove(directory)
+
+        hooks.run(self.loop, spec, ("poststop",), hooks.state(subject.id, "stopped", 0, directory, spec), over)
 
     def _clean(self, path: str) -> None:
         attempts = self._cleaning.pop(path, 0)

@@ -21,11 +21,13 @@ import time
 from corten import errors
 from corten.cgroup.group import Group
 from corten.linux import process, procfs
-from corten.runtime import container, sync
+from corten.runtime import container, rootfs, sync
 from corten.runtime import userns as userns  # imported by births that need it: nothing is, once the shim serves
-from corten.shim import task
+from corten.shim import bundle, hooks, task
 from corten.shim.exits import Exit
 from corten.shim.log import open_log
+from corten.shim.loop import note
+from corten.shim.pipes import Pipes, close
 from corten.shim.stdio import Streams
 from corten.shim.task import Task
 
@@ -50,45 +52,6 @@ _SIGKILL: Final = 9
 _FAILED_START: Final = 128
 
 
-class Pipes:
-    """Both ends of a new process's standard streams; -1 where there is none."""
-
-    __slots__ = ("_theirs", "ours", "theirs")
-
-    def __init__(self, *, terminal: bool, stdin: bool, discard: bool) -> None:
-        self.ours = {"stdin": -1, "stdout": -1, "stderr": -1}
-        self.theirs = [-1, -1, -1]
-        if terminal:
-            return
-        try:
-            self._open(stdin=stdin, discard=discard)
-        except OSError:
-            self.close()
-            raise
-
-    def _open(self, *, stdin: bool, discard: bool) -> None:
-        if stdin:
-            self.theirs[0], self.ours["stdin"] = os.pipe2(os.O_CLOEXEC)
-        else:
-            self.theirs[0] = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-        for number, name in ((1, "stdout"), (2, "stderr")):
-            if discard:
-                self.theirs[number] = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
-            else:
-                self.ours[name], self.theirs[number] = os.pipe2(os.O_CLOEXEC)
-
-    def close_theirs(self) -> None:
-        """After the clone."""
-        _close(self.theirs)
-        self.theirs = [-1, -1, -1]
-
-    def close(self) -> None:
-        """When there was no clone."""
-        self.close_theirs()
-        _close(self.ours.values())
-        self.ours = dict.fromkeys(self.ours, -1)
-
-
 class Burial:
     """Reaps a process that only helped with a birth: the handler of its pidfd."""
 
@@ -108,7 +71,17 @@ class Burial:
 class Birth:
     """One process on its way from clone3 to execve: the handler of its channel."""
 
-    __slots__ = ("_console", "_error", "_log", "_pipes", "_reply", "_supervisor", "_sync", "_task", "_warnings")
+    __slots__ = (
+        "_console",
+        "_error",
+        "_log",
+        "_pipes",
+        "_reply",
+        "_supervisor",
+        "_sync",
+        "_task",
+        "_warnings",
+    )
 
     def __init__(self, supervisor: Supervisor, subject: Task, reply: Reply, pipes: Pipes, log: dict[str, Any] | None,
                  warnings: list[str]) -> None:  # fmt: skip
@@ -157,13 +130,35 @@ class Birth:
     def _note(self, message: dict[str, Any], fds: list[int]) -> None:
         if "error" in message:
             self._error = error_of(message["error"])
+        elif "hooks" in message:
+            self._run_hooks(("prestart", "createRuntime"), "creating", self._hooks_ended)
         elif "console" in message and fds:
             self._console = fds.pop()
         elif "mounts" in message and fds:
             self._task.mount_namespace = fds.pop()
         elif "warning" in message:
             self._warnings.append(str(message["warning"]))
-        _close(fds)
+        close(fds)
+
+    def _run_hooks(self, kinds: Sequence[str], status: str, then: hooks.Then) -> None:
+        subject, supervisor = self._task, self._supervisor
+        directory = bundle.path(supervisor.state_directory, subject.id)
+        spec = bundle.read(directory) or {}
+        hooks.run(supervisor.loop, spec, kinds, hooks.state(subject.id, status, subject.pid, directory, spec), then)
+
+    def _hooks_ended(self, error: errors.RuntimeFailure | None) -> None:
+        """The child waits for the word, or does not get to run."""
+        if error is None:
+            try:
+                sync.answer(self._sync)
+            except OSError:  # it has died meanwhile, which its channel tells
+                pass
+            return
+        self._error = self._error or error
+        try:
+            process.pidfd_send_signal(self._task.pidfd, _SIGKILL)
+        except ProcessLookupError:
+            pass
 
     def _born(self) -> None:
         """(7)"""
@@ -184,6 +179,8 @@ class Birth:
         answer = {**facts, "warnings": self._warnings, "roles": list(ours)}
         if not self._reply.succeed(answer, list(ours.values())):
             supervisor.engine.event({"event": "started", **subject.names(), **facts})
+        if not subject.exec_id and os.path.exists(bundle.path(supervisor.state_directory, subject.id)):
+            self._run_hooks(("poststart",), "running", _note_failure)
 
     def _failed(self) -> None:
         """The child said why and ends itself; it is reaped before anybody hears of it."""
@@ -200,13 +197,14 @@ class Birth:
             process.wait_exit(subject.pidfd, block=False)
         except ChildProcessError:
             pass
-        _close([self._console])
+        close([self._console])
         self._pipes.close()
         error = self._error or errors.RuntimeFailure("the first process ended before its program began")
         subject.streams.abandon()
         supervisor.forget(subject)
         if not subject.exec_id:
             supervisor.remove_cgroup(subject.cgroup)
+            bundle.remove(bundle.path(supervisor.state_directory, subject.id))
         if not self._reply.fail(error):
             gone = Exit(getattr(error, "exit_code", _FAILED_START), 0, time.time_ns())
             supervisor.engine.event(
@@ -221,8 +219,6 @@ def start(supervisor: Supervisor, message: dict[str, Any], fds: dict[str, list[i
     spec["process"]["terminal"] = terminal
     limit_files(supervisor, spec["process"])
     _name_namespaces(spec, fds)
-    if spec.get("hooks"):
-        raise errors.NotSupported("hooks are not supported for containers of the engine")
     group = message["cgroup"]
     subject = Task(supervisor, message["id"], "", group["path"], private_pids=_has_private_pids(spec))
     log = open_log(message.get("log"))  # (1)
@@ -248,6 +244,7 @@ def start(supervisor: Supervisor, message: dict[str, Any], fds: dict[str, list[i
             netns=fds["netns"][0] if fds.get("netns") else None,
             userns=fds["userns"][0] if fds.get("userns") else None, seccomp=seccomp,
             init=bool(message.get("init")), bundle="", hold_start=None, cgroup=made,
+            hook_state=_prepare_hooks(supervisor, message["id"], spec, message.get("rootfs") or []),
         )  # fmt: skip
         birth.begin(container.start(request))  # (4)
     except BaseException as error:
@@ -255,7 +252,20 @@ def start(supervisor: Supervisor, message: dict[str, Any], fds: dict[str, list[i
         if pipes is not None:
             pipes.close()
         supervisor.remove_cgroup(group["path"])
+        bundle.remove(bundle.path(supervisor.state_directory, message["id"]))
         _raise(error)
+
+
+def _prepare_hooks(supervisor: Supervisor, container_id: str, spec: dict[str, Any],
+                   mounts: Sequence[dict[str, Any]]) -> dict[str, Any]:  # fmt: skip
+    """A bundle for hooks to read, and the state they are told; in it ``root.path`` is where the container's own process
+    sees the root. Empty without hooks.
+    """
+    if not spec.get("hooks"):
+        return {}
+    directory = bundle.path(supervisor.state_directory, container_id)
+    bundle.write(directory, spec, rootfs.root_point(mounts, ""))
+    return hooks.state(container_id, "creating", 0, directory, spec)
 
 
 def run_in(supervisor: Supervisor, target: Task, message: dict[str, Any], fds: dict[str, list[int]],
@@ -283,6 +293,12 @@ def run_in(supervisor: Supervisor, target: Task, message: dict[str, Any], fds: d
         if pipes is not None:
             pipes.close()
         _raise(error)
+
+
+def _note_failure(error: errors.RuntimeFailure | None) -> None:
+    """A hook that fails after the start changes nothing any more (runtime-spec, "Lifecycle")."""
+    if error is not None:
+        note(str(error))
 
 
 def limit_files(supervisor: Supervisor, program: dict[str, Any]) -> dict[str, Any]:
@@ -345,9 +361,3 @@ def _raise(error: BaseException) -> NoReturn:
         where = f" {error.filename}" if error.filename else ""
         raise errors.RuntimeFailure(f"{(error.strerror or str(error)).lower()}{where}") from error
     raise errors.RuntimeFailure(f"{type(error).__name__}: {error}") from error
-
-
-def _close(descriptors: Sequence[int] | Any) -> None:
-    for descriptor in descriptors:
-        if descriptor >= 0:
-            os.close(descriptor)

@@ -20,10 +20,11 @@ from corten.engine.containers.create import split
 from corten.engine.mounts import parse_bind
 from corten.engine.spec import capabilities, checks, merge, refusals
 from corten.engine.spec.completion import complete
-from corten.engine.spec.document import Facts, Identity, build
+from corten.engine.spec.document import Facts, Identity, build, root_propagation
 from corten.engine.spec.limits import HostLimits, check_limits, parse_list
-from corten.engine.spec.process import environment, overlay, parse_security
+from corten.engine.spec.process import environment, overlay
 from corten.engine.spec.resources import linux_resources, rlimits
+from corten.engine.spec.security import Modules, parse_security
 from corten.errors import InvalidArgument, NotSupported
 from corten.oci import image as oci
 
@@ -254,7 +255,7 @@ def test_neutral_values_pass() -> None:
 )
 def test_checks_in_dockers_words(config: dict[str, Any], host: dict[str, Any], text: str) -> None:
     with pytest.raises(InvalidArgument) as caught:
-        checks.check(ContainerConfig(**config), HostConfig(**host))
+        checks.check(ContainerConfig(**config), HostConfig(**host), Modules())
     assert str(caught.value) == text
 
 
@@ -271,3 +272,53 @@ def test_checks_in_dockers_words(config: dict[str, Any], host: dict[str, Any], t
 def test_security_options(options: list[str], privileges: bool, seccomp: str) -> None:
     parsed = parse_security(options, no_new_privileges=False)
     assert (parsed.no_new_privileges, parsed.seccomp) == (privileges, seccomp)
+
+
+@pytest.mark.parametrize(
+    ("option", "modules", "lack"),
+    [
+        ("apparmor=tight", Modules(selinux=True), "AppArmor is not enabled on this host"),
+        ("label=type:svirt_t", Modules(apparmor=True), "SELinux is not enabled on this host"),
+        ("label=type:svirt_t", Modules(selinux=True), "the engine does not label yet"),
+    ],
+)
+def test_confinement_that_cannot_be_given_is_refused(option: str, modules: Modules, lack: str) -> None:
+    with pytest.raises(NotSupported, match=f"--security-opt {option} is not supported: {lack}"):
+        checks.check(ContainerConfig(), HostConfig(SecurityOpt=[option]), modules)
+
+
+@pytest.mark.parametrize("option", ["apparmor=unconfined", "apparmor=", "label=disable", "seccomp=unconfined"])
+def test_what_asks_for_no_confinement_needs_no_module(option: str) -> None:
+    checks.check(ContainerConfig(), HostConfig(SecurityOpt=[option]), Modules())
+
+
+def test_a_loaded_apparmor_profile_reaches_the_runtime() -> None:
+    host = HostConfig(SecurityOpt=["apparmor=tight"])
+    checks.check(ContainerConfig(), host, Modules(apparmor=True))
+    assert document(host=host)["process"]["apparmorProfile"] == "tight"
+
+
+@pytest.mark.parametrize(
+    ("host", "writable"),
+    [
+        (HostConfig(), False),
+        (HostConfig(SecurityOpt=["writable-cgroups=true"]), True),
+        (HostConfig(Privileged=True), True),
+        (HostConfig(Privileged=True, SecurityOpt=["writable-cgroups=false"]), False),
+    ],
+)
+def test_writable_cgroups(host: HostConfig, writable: bool) -> None:
+    mount = next(one for one in document(host=host)["mounts"] if one["destination"] == "/sys/fs/cgroup")
+    assert ("ro" not in mount["options"]) is writable
+
+
+@pytest.mark.parametrize(
+    ("binds", "expected"),
+    [
+        (["/a:/a"], "rprivate"),
+        (["/a:/a:slave"], "rslave"),
+        (["/a:/a:rslave", "/b:/b:rshared"], "shared"),
+    ],
+)
+def test_the_root_spreads_as_its_binds_need(binds: list[str], expected: str) -> None:
+    assert root_propagation([parse_bind(text) for text in binds]) == expected

@@ -30,6 +30,8 @@ PROXIES = {
 }
 USAGE = 125
 NOT_FOUND = 404
+#: What a pull may mend: there is no such image, or none of the platform.
+MISSING = ("o such image", "does not match the specified platform")
 
 
 def create(session: Session, given: Options, arguments: list[str]) -> int:
@@ -119,7 +121,7 @@ def _created(session: Session, given: Options, document: dict[str, Any]) -> Any:
     try:
         return session.client.call("POST", "/containers/create", query, document)
     except ResponseError as error:
-        missing = error.status == NOT_FOUND and "o such image" in error.message
+        missing = error.status == NOT_FOUND and any(text in error.message for text in MISSING)
         if not missing or policy != "missing":
             raise
     if not given.flag("quiet"):

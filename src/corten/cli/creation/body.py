@@ -168,7 +168,7 @@ def _host(given: Options) -> Document:
         "StorageOpt": _pairs(given.texts("storage-opt"), "invalid storage option"),
         "PortBindings": _bindings(given),
         "LogConfig": _logging(given),
-        "Devices": [values.device_mapping(text) for text in given.texts("device") if not values.is_cdi_device(text)],
+        "Devices": _devices(given),
         "DeviceRequests": _device_requests(given),
     }
     host.update((field, value) for field, value in more.items() if value)
@@ -199,6 +199,11 @@ def _logging(given: Options) -> Document:
     return {"Type": driver, "Config": dict(text.partition("=")[::2] for text in texts)}
 
 
+def _devices(given: Options) -> list[Document]:
+    return [values.device_mapping(values.device(text)) for text in given.texts("device")
+            if not values.is_cdi_device(text)]  # fmt: skip
+
+
 def _device_requests(given: Options) -> list[object]:
     requests = given.items("gpus")
     named = [text for text in given.texts("device") if values.is_cdi_device(text)]
@@ -212,7 +217,7 @@ def _security(given: Options, host: Document) -> None:
         if not equals and ":" in text:
             name, equals, value = text.partition(":")
             text = f"{name}={value}"
-        if not equals and name != "no-new-privileges":
+        if (not equals and name != "no-new-privileges") or (equals and not value):
             raise ValueError(f'Invalid --security-opt: "{text}"')
         if text == "systempaths=unconfined":
             host["MaskedPaths"] = []

@@ -72,8 +72,8 @@ def lines(path: str) -> list[str]:
             continue
         name = line.partition("=")[0]
         if not name:
-            raise ClientError(f"no variable name on line '{line}'")
+            raise ClientError(f"invalid env file ({path}): no variable name on line '{line}'")
         if any(character.isspace() for character in (name if "=" in line else name.rstrip())):
-            raise ClientError(f"variable '{name}' contains whitespaces")
+            raise ClientError(f"invalid env file ({path}): variable '{name}' contains whitespaces")
         found.append(line if "=" in line else name.rstrip())
     return found

@@ -75,7 +75,7 @@ ISOLATION = (
     Flag("cap-add", "", "list", "Add a Linux capability"),
     Flag("cap-drop", "", "list", "Drop a Linux capability"),
     Flag("cgroupns", "", "string", "Cgroup namespace (host|private)"),
-    Flag("device", "", "list", "Give a device of the host to the container", check=values.device),
+    Flag("device", "", "list", "Give a device of the host to the container"),
     Flag("device-cgroup-rule", "", "list", "Allow a class of devices", check=values.device_cgroup_rule),
     Flag("gpus", "", "gpu-request", "GPUs to give to the container ('all' for every one)", check=values.gpus),
     Flag("ipc", "", "string", "IPC namespace"),

@@ -111,8 +111,18 @@ def exposed(text: str) -> list[str]:
     ports, slash, protocol = text.partition("/")
     found = port_range(ports)
     if found is None:
-        raise ValueError(f"invalid range format for --expose: {text}, error: invalid start port")
+        raise ValueError(f"invalid range format for --expose: {text}, error: {_reason(ports)}")
     protocol = protocol.lower() if slash else "tcp"
     if protocol not in PROTOCOLS:
         raise ValueError(f"invalid proto: {protocol}")
     return [f"{port}/{protocol}" for port in range(found[0], found[1] + 1)]
+
+
+def _reason(ports: str) -> str:
+    """Why it is no range, in the words of Go's strconv."""
+    for part in ports.split("-", 1):
+        if not (part.isascii() and part.isdigit()):
+            return f'strconv.ParseUint: parsing "{part}": invalid syntax'
+        if int(part) > HIGHEST:
+            return f'strconv.ParseUint: parsing "{part}": value out of range'
+    return f"invalid range specified for port: {ports}"

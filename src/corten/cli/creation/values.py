@@ -279,7 +279,7 @@ def _gpu_count(value: str) -> int:
         return -1
     if not value.lstrip("-").isdigit():
         wanted = 'value must be either "all" or an integer'
-        raise ValueError(f'invalid count ({value}): {wanted}: strconv.Atoi: parsing "{value}": invalid syntax')
+        raise ValueError(f"invalid count ({value}): {wanted}: invalid syntax")
     return int(value)
 
 

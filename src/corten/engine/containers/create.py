@@ -27,6 +27,7 @@ from corten.engine.containers.joins import JOIN, Joins
 from corten.engine.containers.links import Links
 from corten.engine.containers.notices import Notices
 from corten.engine.health.checks import Health, check_of
+from corten.engine.host import security_modules
 from corten.engine.images.service import Image, ImageService
 from corten.engine.mounts import MountPoint, merge_mounts, parse_bind, parse_mount, parse_volumes_from
 from corten.engine.names import check_name, generate_name
@@ -37,7 +38,7 @@ from corten.engine.spec import checks, merge, refusals
 from corten.engine.spec.completion import complete
 from corten.engine.spec.limits import HostLimits, check_limits
 from corten.engine.volumes import VolumeService
-from corten.errors import InvalidArgument
+from corten.errors import InvalidArgument, NoSuchContainer
 from corten.logs import driver
 from corten.oci.digest import Digest
 from corten.storage.snapshot import Snapshotter
@@ -62,6 +63,7 @@ class Creator:
     ) -> None:
         self._config = config
         self._limits = limits
+        self._modules = security_modules()
         self._roster = roster
         self._images = images
         self._networks = networks
@@ -87,7 +89,7 @@ class Creator:
             image = await self._images.resolve(client.Image, platform=platform)  # (3)
             config = merge.merge(client, image.config.config)
             command = merge.command_line(config)
-            checks.check(config, host)
+            checks.check(config, host, self._modules)
             host = self._joins.with_ids(host)
             config, host = complete(config, host, self._hostname(host, container_id), self._config)  # (4)
             record = ContainerRecord(
@@ -98,7 +100,7 @@ class Creator:
                 args=tuple(command[1:]),
                 config=config,
                 host=host,
-                networking=body.NetworkingConfig or NetworkingConfig(),
+                networking=_endpoints(body.NetworkingConfig),
                 image_id=str(image.id),
                 chain_id=str(image.chain_id or ""),
                 platform="linux",
@@ -122,7 +124,7 @@ class Creator:
         if not config.Image:
             raise InvalidArgument("config cannot be empty in order to create a container")
         refusals.refuse(config, host)
-        checks.check(config, host)
+        checks.check(config, host, self._modules)
         host, warnings = check_limits(host, self._limits)
         if host.NetworkMode == "host" and host.PortBindings:
             warnings.append("Published ports are discarded when using host network mode")
@@ -154,17 +156,31 @@ class Creator:
         self._snapshotter.remove(container_id)
         shutil.rmtree(self._config.container_directory(container_id), ignore_errors=True)
 
+    def _origin(self, reference: str) -> ContainerRecord:
+        try:
+            return self._roster.find(reference).record
+        except NoSuchContainer as exc:  # not as "not found": clients would take it for the image
+            raise InvalidArgument(str(exc)) from exc
+
     def _mounts(self, record: ContainerRecord) -> tuple[MountPoint, ...]:
         host = record.host
         inherited = []
         for text in host.VolumesFrom or ():
             reference, mode = parse_volumes_from(text)
-            for point in self._roster.find(reference).record.mounts:
+            for point in self._origin(reference).mounts:
                 read_only = point.read_only or mode.split(",")[0] == "ro"
                 inherited.append(msgspec.structs.replace(point, read_only=read_only, origin="from", anonymous=False))
         binds = [parse_bind(text, host.VolumeDriver) for text in host.Binds or ()]
         mounts = [parse_mount(mount) for mount in host.Mounts or ()]
         return merge_mounts(inherited, binds, mounts, record.config.Volumes or (), host.Tmpfs or ())
+
+
+def _endpoints(networking: NetworkingConfig | None) -> NetworkingConfig:
+    """What clients call ``default`` is the bridge."""
+    endpoints = dict((networking and networking.EndpointsConfig) or {})
+    if "default" in endpoints:
+        endpoints.setdefault("bridge", endpoints.pop("default"))
+    return NetworkingConfig(EndpointsConfig=endpoints)
 
 
 def split(body: ContainerCreate) -> tuple[ContainerConfig, HostConfig]:

@@ -3,12 +3,14 @@
 Reads the engine's configuration and the roster; the document itself is composed by :mod:`corten.engine.spec.document`.
 """
 
+import posixpath
 from contextlib import ExitStack
 from typing import Any
 
 import msgspec
 
 from corten.engine import devices
+from corten.engine import host as hosts
 from corten.engine.config import EngineConfig
 from corten.engine.containers import logging
 from corten.engine.containers.joins import JOIN, Joins
@@ -18,6 +20,7 @@ from corten.engine.networks.request import ContainerNetworkRequest
 from corten.engine.record import ContainerRecord
 from corten.engine.spec.document import Facts
 from corten.engine.spec.resources import block_devices
+from corten.errors import InvalidArgument
 from corten.logs import driver
 
 
@@ -51,6 +54,7 @@ class HostFacts:
         it.
         """
         host = record.host
+        _check_propagation(record)
         nodes, rules = devices.select(host.Devices or (), host.DeviceCgroupRules or (), privileged=host.Privileged)
         return Facts(
             cgroup_path=self.cgroup_path(record),
@@ -66,8 +70,8 @@ class HostFacts:
 
     def cgroup_path(self, record: ContainerRecord) -> str:
         """The container's cgroup below every hierarchy's root."""
-        parent = record.host.CgroupParent
-        return f"/{parent.strip('/')}/{record.id}" if parent else f"{self._config.cgroup_root}/{record.id}"
+        parent = posixpath.normpath(f"/{record.host.CgroupParent}").lstrip("/")
+        return f"/{parent}/{record.id}" if parent else f"{self._config.cgroup_root}/{record.id}"
 
     def log(self, record: ContainerRecord) -> dict[str, Any]:
         """The ``log`` field of the shim's ``start``."""
@@ -99,6 +103,19 @@ def _log_name(name: str, container_id: str) -> str:
     if name == "json-file":
         return f"{container_id}-json.log"
     return "container-cached.log" if name in driver.REMOTE else "container.log"
+
+
+def _check_propagation(record: ContainerRecord) -> None:
+    """Binds that exchange mounts with the host need a mount there that does. Raises InvalidArgument."""
+    for point in record.mounts:
+        kind = point.propagation.removeprefix("r")
+        if point.type != "bind" or kind not in ("shared", "slave"):
+            continue
+        holder, kinds = hosts.mount_of(point.source)
+        if kind == "shared" and "shared" not in kinds:
+            raise InvalidArgument(f"path {point.source} is mounted on {holder} but it is not a shared mount")
+        if kind == "slave" and not kinds & {"shared", "master"}:
+            raise InvalidArgument(f"path {point.source} is mounted on {holder} but it is not a shared or slave mount")
 
 
 def _network_kind(mode: str) -> str:

@@ -20,6 +20,7 @@ from typing import Any, Final
 
 import msgspec
 
+from corten.engine import accelerators
 from corten.engine.config import EngineConfig
 from corten.engine.containers import logging
 from corten.engine.containers.facts import HostFacts
@@ -158,6 +159,9 @@ class Starter:
             await asyncio.to_thread(logging.connect, log)
         identity = document.Identity(args=record.command, config=record.config, host=host, mounts=record.mounts)
         spec = document.build(identity, self._facts.of(record, sandbox.record, made), self._config)
+        requests = host.DeviceRequests or ()
+        if requests:
+            await asyncio.to_thread(accelerators.inject, spec, requests, self._config.cdi_spec_directories)
         return {
             "id": record.id,
             "spec": spec,

@@ -20,6 +20,7 @@ def check(request: ContainerNetworkRequest) -> list[str]:
     mode = request.driver_mode
     if mode.startswith("container:"):
         _check_joined(request)
+    _check_others(request)
     for extra in request.extra_hosts:
         files.parse_extra_host(extra)
     for server in request.dns:
@@ -57,6 +58,24 @@ def _check_joined(request: ContainerNetworkRequest) -> None:
     for given, text in conflicts:
         if given:
             raise InvalidArgument(f"conflicting options: {text}")
+
+
+def _check_others(request: ContainerNetworkRequest) -> None:
+    """Networks beside the one of the mode."""
+    mode = request.driver_mode
+    for name in request.endpoints:
+        if name == mode or (mode.startswith("container:") and name.startswith("container:")):
+            continue
+        if mode.startswith("container:") or HOST in (mode, name):
+            raise InvalidArgument(
+                "container sharing network namespace with another container or host cannot be connected to any other "
+                "network"
+            )
+        if NONE in (mode, name):
+            raise InvalidArgument(
+                "container cannot be connected to multiple networks with one of the networks in private (none) mode"
+            )
+        raise InvalidArgument(f"network {name} not found")
 
 
 def _asks_for_mac(request: ContainerNetworkRequest) -> bool:

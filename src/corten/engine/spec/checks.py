@@ -4,15 +4,15 @@ import re
 from typing import Final
 
 from corten.api.types.container import ContainerConfig, HostConfig
-from corten.engine import devices, policies
+from corten.engine import accelerators, devices, policies
 from corten.engine.health import checks as health
+from corten.engine.mounts import check_tmpfs
 from corten.engine.signals import parse_signal
 from corten.engine.spec import capabilities
-from corten.engine.spec.process import parse_security
+from corten.engine.spec.security import Modules, check_modules, parse_security
 from corten.errors import InvalidArgument
 
 JOIN: Final = "container:"
-_TMPFS_PATH: Final = "invalid mount path: '{}' mount path must be absolute"
 _SYSCTL: Final = re.compile(r"[a-z0-9_.*/-]+\Z")
 _IPC: Final = frozenset({"", "none", "private", "host", "shareable"})
 _LINKLESS: Final = (
@@ -21,12 +21,14 @@ _LINKLESS: Final = (
 )
 
 
-def check(config: ContainerConfig, host: HostConfig) -> None:
-    """Raises InvalidArgument with Docker's text."""
+def check(config: ContainerConfig, host: HostConfig, modules: Modules) -> None:
+    """Raises InvalidArgument with Docker's text; NotSupported for confinement that ``modules`` cannot give."""
     _check_config(config)
     _check_modes(host)
     _check_conflicts(config, host)
     _check_host(host)
+    _check_storage(host)
+    _check_security(host, modules)
 
 
 def _check_config(config: ContainerConfig) -> None:
@@ -82,13 +84,32 @@ def _check_host(host: HostConfig) -> None:
             capabilities.normalize(names or ())
         except InvalidArgument as exc:
             raise InvalidArgument(f"invalid {field}: {exc}") from None
-    parse_security(host.SecurityOpt or (), no_new_privileges=False)
+    if host.Isolation not in ("", "default"):
+        raise InvalidArgument(f"invalid isolation: \"{host.Isolation}\" - linux only supports 'default'")
     devices.check(host.Devices or (), host.DeviceCgroupRules or ())
-    for path in host.Tmpfs or {}:
-        if not path.startswith("/"):
-            raise InvalidArgument(_TMPFS_PATH.format(path))
+    accelerators.check(host.DeviceRequests or ())
+    for path, options in (host.Tmpfs or {}).items():
+        check_tmpfs(path, options)
     for limit in host.Ulimits or ():
         if limit.Hard != -1 and (limit.Soft > limit.Hard or limit.Soft == -1):
             raise InvalidArgument(
                 f"ulimit soft limit must be less than or equal to hard limit: {limit.Soft} > {limit.Hard}"
             )
+
+
+def _check_storage(host: HostConfig) -> None:
+    """Quotas of the writable layer: on no file system yet, so the answer is that of Docker on most hosts."""
+    for name in host.StorageOpt or {}:
+        if name.lower() != "size":
+            raise InvalidArgument(f"unknown option {name}")
+        raise InvalidArgument("--storage-opt is supported only for overlay over xfs with 'pquota' mount option")
+
+
+def _check_security(host: HostConfig, modules: Modules) -> None:
+    options = parse_security(host.SecurityOpt or (), no_new_privileges=False)
+    check_modules(options, modules)
+    if options.writable_cgroups and host.CgroupnsMode == "host" and not host.Privileged:
+        raise InvalidArgument(
+            "--security-opt writable-cgroups=true needs a private cgroup namespace: with the host's, "
+            "the cgroups of all containers could be changed"
+        )

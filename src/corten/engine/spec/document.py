@@ -15,6 +15,7 @@ from corten.engine.mounts import DEFAULT_PROPAGATION, MountPoint, tmpfs_options
 from corten.engine.spec import defaults
 from corten.engine.spec.process import first_process
 from corten.engine.spec.resources import DeviceNumber, linux_resources
+from corten.engine.spec.security import parse_security
 
 _TMPFS_DEFAULTS: Final = ("noexec", "nosuid", "nodev")
 JOIN: Final = "container:"
@@ -62,7 +63,7 @@ def build(identity: Identity, facts: Facts, engine: EngineConfig) -> dict[str, A
         "process": first_process(config, host, identity.args, facts.linked_environment, engine),
         "root": {"path": "", "readonly": host.ReadonlyRootfs},
         "mounts": mounts(identity.mounts, host, facts, engine),
-        "linux": _linux(host, facts),
+        "linux": _linux(identity, facts),
     }
     if host.UTSMode != "host":
         document["hostname"] = hostname
@@ -73,14 +74,21 @@ def build(identity: Identity, facts: Facts, engine: EngineConfig) -> dict[str, A
     return document
 
 
-def _linux(host: HostConfig, facts: Facts) -> dict[str, Any]:
+def root_propagation(points: Sequence[MountPoint]) -> str:
+    """What the mount namespace must be for the binds that exchange mounts with the host."""
+    kinds = {point.propagation.removeprefix("r") for point in points}
+    return "shared" if "shared" in kinds else "rslave" if "slave" in kinds else DEFAULT_PROPAGATION
+
+
+def _linux(identity: Identity, facts: Facts) -> dict[str, Any]:
+    host = identity.host
     linux: dict[str, Any] = {
         "namespaces": namespaces(host, facts),
         "resources": linux_resources(host, facts.device_rules, facts.block_devices),
         "cgroupsPath": facts.cgroup_path,
         "devices": list(facts.devices),
         "sysctl": sysctls(host, facts),
-        "rootfsPropagation": DEFAULT_PROPAGATION,
+        "rootfsPropagation": root_propagation(identity.mounts),
     }
     if not host.Privileged:
         masked, readonly = host.MaskedPaths, host.ReadonlyPaths
@@ -166,10 +174,9 @@ def _under_dev(mount: dict[str, Any], chosen: set[str]) -> bool:
 def _default_mounts(host: HostConfig, facts: Facts, engine: EngineConfig) -> list[dict[str, Any]]:
     shm = host.ShmSize or engine.default_shm_size
     result = [defaults.PROC, defaults.DEV, defaults.DEVPTS]
-    if host.Privileged:
-        result += [_writable(defaults.SYS), _writable(defaults.CGROUP)]
-    else:
-        result += [defaults.SYS, defaults.CGROUP]
+    result.append(_writable(defaults.SYS) if host.Privileged else defaults.SYS)
+    wanted = parse_security(host.SecurityOpt or (), no_new_privileges=False).writable_cgroups
+    result.append(_writable(defaults.CGROUP) if wanted or (host.Privileged and wanted is None) else defaults.CGROUP)
     shared = "/dev/shm" if host.IpcMode == "host" else facts.shm_path
     if shared:
         options = ["rbind", DEFAULT_PROPAGATION]

@@ -7,7 +7,7 @@ from corten.api.types.container import ContainerConfig, HostConfig
 from corten.engine.config import EngineConfig
 from corten.engine.spec import capabilities, defaults
 from corten.engine.spec.resources import rlimits
-from corten.errors import InvalidArgument
+from corten.engine.spec.security import parse_security
 
 _PATH: Final = f"PATH={defaults.PATH}"
 
@@ -44,43 +44,6 @@ def user(name: str, groups: Sequence[str]) -> dict[str, Any]:
     return document
 
 
-class SecurityOptions:
-    """``--security-opt`` taken apart: ``seccomp`` is ``""`` (default), ``unconfined`` or a profile's JSON text."""
-
-    __slots__ = ("no_new_privileges", "seccomp")
-
-    def __init__(self, *, no_new_privileges: bool, seccomp: str) -> None:
-        self.no_new_privileges = no_new_privileges
-        self.seccomp = seccomp
-
-
-def parse_security(options: Sequence[str], *, no_new_privileges: bool) -> SecurityOptions:
-    """Docker's ``key=value`` and the older ``key:value``.
-
-    Raises:
-        InvalidArgument: no such option, with Docker's text.
-    """
-    result = SecurityOptions(no_new_privileges=no_new_privileges, seccomp="")
-    for option in options:
-        if option == "no-new-privileges":
-            result.no_new_privileges = True
-            continue
-        key, separator, value = option.partition("=")
-        if not separator:
-            key, separator, value = option.partition(":")
-        if not separator:
-            raise InvalidArgument(f'invalid --security-opt 1: "{option}"')
-        if key == "no-new-privileges":
-            if value.lower() not in ("true", "false", "1", "0"):
-                raise InvalidArgument(f'invalid --security-opt 2: "{option}"')
-            result.no_new_privileges = value.lower() in ("true", "1")
-        elif key == "seccomp":
-            result.seccomp = "" if value == "builtin" else value
-        elif key not in ("apparmor", "label"):
-            raise InvalidArgument(f'invalid --security-opt 2: "{option}"')
-    return result
-
-
 def first_process(
     config: ContainerConfig, host: HostConfig, args: Sequence[str], linked: Iterable[str], engine: EngineConfig
 ) -> dict[str, Any]:
@@ -96,6 +59,7 @@ def first_process(
         "cwd": config.WorkingDir or "/",
         "capabilities": {"bounding": caps, "effective": caps, "permitted": caps},
         "noNewPrivileges": security.no_new_privileges,
+        "apparmorProfile": security.apparmor_profile,
         "oomScoreAdj": host.OomScoreAdj,
         "rlimits": rlimits(host.Ulimits, engine.default_ulimits),
     }

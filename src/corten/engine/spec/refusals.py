@@ -25,7 +25,7 @@ HANDLED: Final = frozenset(
         "ConsoleSize", "Annotations", "CapAdd", "CapDrop", "CgroupnsMode", "Dns", "DnsOptions", "DnsSearch",
         "ExtraHosts",
         "GroupAdd", "IpcMode", "OomScoreAdj", "PidMode", "Privileged", "PublishAllPorts", "ReadonlyRootfs",
-        "SecurityOpt", "Tmpfs", "Links",
+        "SecurityOpt", "Tmpfs", "Links", "Isolation", "StorageOpt", "DeviceRequests",
         "UTSMode", "ShmSize", "Sysctls", "Init", "MaskedPaths", "ReadonlyPaths", "Mounts",
         "CpuShares", "Memory", "NanoCpus", "CgroupParent", "CpuPeriod", "CpuQuota", "CpusetCpus", "CpusetMems",
         "Devices",
@@ -39,11 +39,8 @@ HANDLED: Final = frozenset(
 #: Field -> the flag a user knows it by.
 REFUSED: Final[Mapping[str, str]] = {
     "UsernsMode": "--userns",
-    "StorageOpt": "--storage-opt",
     "Runtime": "--runtime",
-    "Isolation": "--isolation",
     "Cgroup": "Cgroup",
-    "DeviceRequests": "--gpus",
 }
 
 #: Without effect on a container in Docker either: the client's own business, history, or dropped by the kernel.
@@ -61,7 +58,6 @@ IGNORED: Final = frozenset(
 
 NEUTRAL: Final[Mapping[str, tuple[object, ...]]] = {
     "UsernsMode": ("host",),
-    "Isolation": ("default",),
     "Runtime": ("corten",),
 }
 
@@ -72,17 +68,7 @@ def refuse(config: ContainerConfig, host: HostConfig) -> None:
         for field in holder.__struct_fields__:
             if field in REFUSED and _set(field, getattr(holder, field)):
                 raise NotSupported(f"{REFUSED[field]} is not supported yet")
-    _refuse_security(host)
 
 
 def _set(field: str, value: Any) -> bool:
     return bool(value) and value not in NEUTRAL.get(field, ())
-
-
-def _refuse_security(host: HostConfig) -> None:
-    for option in host.SecurityOpt or ():
-        key, _, value = option.replace(":", "=", 1).partition("=") if "=" not in option else option.partition("=")
-        if key == "apparmor" and value not in ("", "unconfined"):
-            raise NotSupported(f"--security-opt apparmor={value} is not supported yet")
-        if key == "label" and value != "disable":
-            raise NotSupported(f"--security-opt label={value} is not supported yet")
