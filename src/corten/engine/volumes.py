@@ -114,7 +114,7 @@ class VolumeService:
                 (every or ANONYMOUS in volume.labels) and filters.match_labels("label", volume.labels) and not excluded
             )
             if wanted and volume.name not in used:
-                freed += await asyncio.to_thread(self._store.usage, volume.name)
+                freed += await asyncio.to_thread(self._store.disk_usage, volume.name)
                 await self._delete(volume.name)
                 gone.append(volume.name)
         self._notices.pruned("volume", freed)

@@ -34,6 +34,7 @@ from corten.errors import Conflict, CorruptData, NotFound
 from corten.oci.digest import HEX_LENGTH, Digest
 from corten.storage.direct import DirectFile
 from corten.storage.durable import sync_directory, write_file
+from corten.storage.usage import BLOCK, disk_bytes
 
 CHUNK: Final = 1 << 20
 STALE_AFTER: Final = 7 * 86400.0
@@ -282,10 +283,10 @@ class ContentStore:
                 yield from (Digest(f"{algorithm}:{name}") for name in sorted(os.listdir(self._blobs / algorithm)))
 
     def delete(self, digest: Digest) -> int:
-        """Delete; the bytes that became free, 0 when it was not there."""
+        """Delete; the bytes of disk that became free, 0 when it was not there."""
         path = self.path(digest)
         try:
-            size = path.stat().st_size
+            size = path.stat().st_blocks * BLOCK
             path.unlink()
         except FileNotFoundError:
             return 0
@@ -317,10 +318,7 @@ class ContentStore:
 
     def usage(self) -> int:
         """Bytes of blocks that blobs and ingests take on disk."""
-        total = 0
-        for directory, _, files in os.walk(self._blobs.parent):
-            total += sum(os.lstat(os.path.join(directory, name)).st_blocks * 512 for name in files)
-        return total
+        return disk_bytes(self._blobs.parent)
 
     def _prepare(self, directory: Path, ref: str, expected: Digest | None, size: int | None) -> None:
         """Make the ingest's directory, or empty one that an ingest of something else left."""

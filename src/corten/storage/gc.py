@@ -29,7 +29,7 @@ class Roots:
 
 @dataclass(slots=True)
 class Collected:
-    """What went; ``bytes`` counts content and layers' file data. ``later`` gives the disk space of layers back."""
+    """What went; ``bytes`` counts disk space of content and layers; ``later`` gives that of layers back."""
 
     digests: list[Digest] = field(default_factory=list)
     chains: list[Digest] = field(default_factory=list)
@@ -83,9 +83,7 @@ def _sweep_layers(snapshotter: Snapshotter, reached: set[Digest], done: Collecte
     """A layer goes only after those that stand on it; unreadable ones have no place in the order and go last."""
     doomed = [chain for chain in snapshotter.chains() if chain not in reached]
     for chain in sorted(doomed, key=lambda chain: _depth(snapshotter, chain), reverse=True):
-        size = 0
-        with suppress(NotFound, CorruptData):
-            size = snapshotter.layer_size(chain)
+        size = snapshotter.layers.disk_usage(chain)
         later = snapshotter.remove_layer(chain)
         if later is not None:
             done.chains.append(chain)

@@ -19,7 +19,8 @@ from corten.linux.removal import remove_tree
 from corten.oci.digest import Digest
 from corten.storage import initlayer, merged
 from corten.storage.layer.store import LayerStore
-from corten.storage.trees import Mount, TreeDirectories, TreeRecord, tree_size
+from corten.storage.trees import Mount, TreeDirectories, TreeRecord
+from corten.storage.usage import file_bytes
 
 _FICLONE: Final = 0x40049409  # linux/fs.h
 _VIEWS: Final = "view-"
@@ -44,7 +45,7 @@ class NativeTrees:
             init = initlayer.ensure(self._init_root, chain.hex if chain else "empty", lowers)
             directory.mkdir(mode=0o700)
             copy_merged([init, *lowers], directory / "fs")  # (2)
-            self._directories.commit(container_id, TreeRecord(str(chain or ""), tree_size(directory / "fs")))  # (3)
+            self._directories.commit(container_id, TreeRecord(str(chain or ""), file_bytes(directory / "fs")))  # (3)
         return [Mount(type="bind", source=str(directory / "fs"), target="/", options=["rbind", "rw"])]
 
     def view(self, chain: Digest) -> list[Mount]:
@@ -64,7 +65,7 @@ class NativeTrees:
         record = self._directories.record(container_id)
         if record is None:
             raise NotFound(f"container {container_id} has no file system")
-        return max(tree_size(self._directories.path(container_id) / "fs") - record.copied, 0)
+        return max(file_bytes(self._directories.path(container_id) / "fs") - record.copied, 0)
 
     def written(self, container_id: str) -> Path | None:
         """Nothing: changes are not kept apart."""

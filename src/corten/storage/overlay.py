@@ -20,7 +20,8 @@ from corten.linux import mount
 from corten.oci.digest import Digest
 from corten.storage import initlayer
 from corten.storage.layer.store import LayerStore, copy_directory_status
-from corten.storage.trees import Mount, TreeDirectories, TreeRecord, tree_size
+from corten.storage.trees import Mount, TreeDirectories, TreeRecord
+from corten.storage.usage import file_bytes
 
 PROBE: Final = ".probe-"
 OPTIONS: Final = ("index=off", "redirect_dir=off", "metacopy=off")
@@ -65,7 +66,7 @@ class OverlayTrees:
 
     def usage(self, container_id: str) -> int:
         """The size of the upper directory's files."""
-        return tree_size(self._directories.path(container_id) / "upper")
+        return file_bytes(self._directories.path(container_id) / "upper")
 
     def written(self, container_id: str) -> Path | None:
         """The upper directory."""

@@ -13,9 +13,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
-import stat
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Final, NotRequired, Protocol, TypedDict
 
@@ -135,19 +133,3 @@ class TreeDirectories:
     def leftovers(self) -> list[Path]:
         """Half deletions of an earlier run."""
         return [self.root / name for name in os.listdir(self.root) if name.startswith(_DEAD)]
-
-
-def tree_size(path: Path) -> int:
-    """Bytes of file data below ``path``, a hard-linked file counted once."""
-    total = 0
-    seen: set[tuple[int, int]] = set()
-    for _, _, files, descriptor in os.fwalk(path):
-        for name in files:
-            with suppress(FileNotFoundError):
-                status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
-                identity = status.st_dev, status.st_ino
-                if stat.S_ISREG(status.st_mode) and identity not in seen:
-                    total += status.st_size
-                    if status.st_nlink > 1:
-                        seen.add(identity)
-    return total

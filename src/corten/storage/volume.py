@@ -33,7 +33,8 @@ from corten.storage import merged
 from corten.storage.durable import FilesystemSync, sync_directory
 from corten.storage.metadata import Database
 from corten.storage.native import copy_tree
-from corten.storage.trees import Mount, tree_size
+from corten.storage.trees import Mount
+from corten.storage.usage import disk_bytes, file_bytes
 
 COLLECTION: Final = "volumes"
 DRIVER: Final = "local"
@@ -164,7 +165,11 @@ class VolumeStore:
 
     def usage(self, name: str) -> int:
         """Bytes of file data in the volume."""
-        return 0 if self.get(name).options else tree_size(self.path(name))
+        return 0 if self.get(name).options else file_bytes(self.path(name))
+
+    def disk_usage(self, name: str) -> int:
+        """Bytes of blocks that its removal gives back."""
+        return disk_bytes(self._root / self.get(name).name)
 
     def remove(self, name: str) -> Callable[[], None]:
         """Take the volume away at once (steps 1 to 3); call the result, from any thread, for step 4."""

@@ -132,7 +132,7 @@ def test_damage_on_disk_is_found(store, tmp_path):
 def test_deleting_gives_the_bytes_back(store):
     digest = store.put(b"x" * 5000)
     assert store.usage() >= 5000
-    assert store.delete(digest) == 5000
+    assert 5000 <= store.delete(digest) <= 5000 + 4096
     assert store.delete(digest) == 0
     for method in (store.size, store.open):
         with pytest.raises(NotFound):

@@ -6,7 +6,7 @@ import sys
 
 from corten.cli import listing, units
 from corten.cli.options import Flag
-from corten.client.errors import ClientError, ResponseError
+from corten.client.errors import ClientError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ SYSTEM_FLAGS: Final = (
     Flag("volumes", "", "bool", "Prune anonymous volumes"),
 )
 
-NOT_SUPPORTED: Final = 501
 _QUESTION: Final = "Are you sure you want to continue? [y/N] "
 
 
@@ -55,15 +54,15 @@ def volume(session: Session, given: Options, arguments: list[str]) -> int:
     """Remove unused volumes."""
     every = given.flag("all")
     what = "local volumes" if every else "anonymous local volumes"
-    if not _agreed(
-        given, f"WARNING! This will remove {'all ' if every else ''}{what} not used by at least one container."
-    ):
-        return 0
     wanted = _filters(session, given)
     if every:
         if any(value.startswith("all=") for value in wanted):
             raise ClientError("conflicting options: cannot specify both --all and --filter all=1")
         wanted.append("all=true")
+    if not _agreed(
+        given, f"WARNING! This will remove {'all ' if every else ''}{what} not used by at least one container."
+    ):
+        return 0
     text, gained = _volumes(session, wanted)
     return _report(text, gained)
 
@@ -86,10 +85,11 @@ def system(session: Session, given: Options, arguments: list[str]) -> int:
         raise ClientError('ERROR: The "until" filter is not supported with "--volumes"')
     if not _agreed(given, _system_warning(wanted, every=every, with_volumes=with_volumes)):
         return 0
-    results = [_containers(session, wanted), (_tolerant_networks(session, wanted), 0)]
+    results = [_containers(session, wanted), (_networks(session, wanted), 0)]
     if with_volumes:
         results.append(_volumes(session, wanted))
     results.append(_images(session, wanted, every=every))
+    results.append(_build_cache(session, wanted, every=every))
     for text, _ in results:
         if text:
             sys.stdout.write(text + "\n")
@@ -101,6 +101,7 @@ def _system_warning(wanted: list[str], *, every: bool, with_volumes: bool) -> st
     if with_volumes:
         lines.append("all anonymous volumes not used by at least one container")
     lines.append("all images without at least one container associated to them" if every else "all dangling images")
+    lines.append("all build cache" if every else "unused build cache")
     text = "WARNING! This will remove:\n" + "".join(f"  - {line}\n" for line in lines)
     if wanted:
         text += "\n  Items to be pruned will be filtered with:\n" + "".join(f"  - {value}\n" for value in wanted)
@@ -158,14 +159,15 @@ def _networks(session: Session, wanted: list[str]) -> str:
     return _listed("Networks", _prune(session, "networks", wanted).get("NetworksDeleted") or [])
 
 
-def _tolerant_networks(session: Session, wanted: list[str]) -> str:
-    """An engine without networks of users has none to remove."""
-    try:
-        return _networks(session, wanted)
-    except ResponseError as error:
-        if error.status == NOT_SUPPORTED:
-            return ""
-        raise
+def _build_cache(session: Session, wanted: list[str], *, every: bool) -> tuple[str, int]:
+    """Docker asks for labels of build cache as well, which has none, so that filters other than until are dropped."""
+    kept = [value for value in wanted if value.startswith("until=")]
+    query = {"filters": listing.filters(kept)} | ({"all": "1"} if every else {})
+    answer = session.client.call("POST", "/build/prune", query)
+    found = answer if isinstance(answer, dict) else {}
+    names = found.get("CachesDeleted") or []
+    text = "Deleted build cache objects:\n" + "".join(f"{name}\n" for name in names) if names else ""
+    return text, found.get("SpaceReclaimed") or 0
 
 
 def _report(text: str, gained: int) -> int:

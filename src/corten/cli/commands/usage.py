@@ -29,6 +29,10 @@ DF_FLAGS: Final = (
 _COLUMNS: Final = (
     ("Type", "TYPE"), ("TotalCount", "TOTAL"), ("Active", "ACTIVE"), ("Size", "SIZE"), ("Reclaimable", "RECLAIMABLE"),
 )  # fmt: skip
+_PARTS: Final = (
+    ("Layers", "Unpacked layers"), ("Blobs", "Blobs and downloads"), ("InitLayers", "Init layers"),
+    ("Database", "Database"), ("Leftovers", "Everything else"),
+)  # fmt: skip
 _LAYOUT: Final = Layout("*formatter.diskUsageContext", _COLUMNS, "Type", {})
 
 
@@ -116,7 +120,16 @@ def _verbose(usage: Document) -> str:
         _table(kept, (("Name", "VOLUME NAME"), ("Links", "LINKS"), ("Size", "SIZE"))),
         f"\nBuild cache usage: {units.size(total)}\n\n",
         _cache_table(cache),
+        _data_root(usage.get("DataRoot")),
     ))  # fmt: skip
+
+
+def _data_root(parts: Document | None) -> str:
+    """What the images' total consists of; Docker's engine does not say."""
+    if not parts:
+        return ""
+    rows = [[title, units.size(parts.get(key, 0))] for key, title in _PARTS]
+    return "\nData root usage besides containers and volumes:\n\n" + table.of_rows([["WHAT", "SIZE"], *rows])
 
 
 def _table(rows: list[Row], columns: tuple[tuple[str, str], ...]) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from pathlib import Path
 from typing import Final
 
 from corten.api.filters import Filters
@@ -12,7 +13,7 @@ from corten.engine.record import ContainerRecord
 from corten.engine.roster import Roster
 from corten.engine.times import parse_time
 from corten.errors import Conflict, InvalidArgument, NotFound
-from corten.storage.snapshot import Snapshotter
+from corten.storage import survey
 
 ACCEPTED: Final = frozenset({"label", "label!", "until"})
 
@@ -20,14 +21,14 @@ ACCEPTED: Final = frozenset({"label", "label!", "until"})
 class Pruner:
     """Removes stopped containers."""
 
-    def __init__(self, roster: Roster, remover: Remover, snapshotter: Snapshotter, notices: Notices) -> None:
+    def __init__(self, roster: Roster, remover: Remover, data_root: str, notices: Notices) -> None:
         self._roster = roster
         self._remover = remover
-        self._snapshotter = snapshotter
+        self._root = Path(data_root)
         self._notices = notices
 
     async def prune(self, filters: Filters) -> ContainerPruneResponse:
-        """Ids removed and bytes freed; one that was started or removed meanwhile is passed over."""
+        """Ids removed and bytes of disk freed, logs too; one that was started or removed meanwhile is passed over."""
         filters.check(ACCEPTED)
         until = filters.values("until")
         if len(until) > 1:
@@ -38,7 +39,7 @@ class Pruner:
             record = container.record
             if record.state.active or not selected(record, filters, limit):
                 continue
-            size = await asyncio.to_thread(self._snapshotter.usage, record.id)
+            size = await asyncio.to_thread(survey.of_container, self._root, record.id)
             try:
                 await self._remover.discard(container, volumes=False)
             except (Conflict, NotFound):

@@ -29,7 +29,7 @@ ORPHAN_SECONDS: Final = 24 * 3600.0
 
 
 class Swept(NamedTuple):
-    """What a sweep deleted: chain ids (highest first) and bytes of blobs and unpacked layers."""
+    """What a sweep deleted: chain ids (highest first) and bytes of disk, of blobs and unpacked layers."""
 
     chains: list[Digest]
     freed: int
@@ -133,11 +133,8 @@ class ImageParts:
             return 1 << 20
 
     def _delete_layer(self, chain: Digest) -> int:
-        """Bytes freed; 0 when it was not here."""
-        try:
-            size = self._layers.get(chain).size
-        except (NotFound, CorruptData):
-            return 0
+        """Bytes of disk freed; 0 when it was not here."""
+        size = self._layers.disk_usage(chain)
         try:
             dispose = self._layers.remove(chain)
         except Conflict:

@@ -12,6 +12,7 @@ from corten.engine.images.archives import Archives
 from corten.engine.images.catalog import Catalog, Image
 from corten.engine.images.commit import Committer
 from corten.engine.images.distribution import Distribution
+from corten.engine.images.footprint import Footprints
 from corten.engine.images.importer import Importer
 from corten.engine.images.intake import LayerIntake
 from corten.engine.images.layers import LayerFetcher
@@ -59,6 +60,7 @@ class ImageService:
         self.list, self.inspect, self.history = catalog.summaries, catalog.inspect, catalog.history
         self.resolve, self.same, self.size_of = catalog.resolve, catalog.same, catalog.size_of
         self.descendants = catalog.descendants
+        self.footprints = Footprints(store, content, layers).measure
         self.tag, self.remove, self.prune = remover.tag, remover.remove, remover.prune
         self.pull, self.push, self.login = distribution.pull, distribution.push, distribution.login
         self.load, self.save, self.import_ = archives.load, archives.save, archives.import_

@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 from corten.api.filters import Filters
-from corten.api.types.network import NetworkResource
+from corten.api.types.network import NetworkPruneResponse, NetworkResource
 from corten.engine.config import EngineConfig
 from corten.engine.events import EventService
 from corten.engine.networks import options, validation
@@ -30,6 +30,8 @@ from corten.network.model import BRIDGE, HOST, NONE
 from corten.network.reserve import Reserve
 
 logger = logging.getLogger(__name__)
+
+PRUNE_FILTERS: Final = frozenset({"label", "label!", "until"})
 
 NO_BRIDGE: Final = "none"
 # Off the path of the container that has just taken one.
@@ -123,6 +125,11 @@ class NetworkService:
     async def list(self, filters: Filters) -> list[NetworkResource]:
         """``GET /networks``."""
         return self._catalog.matching(filters, {record.network for record in self._endpoints.values()})
+
+    async def prune(self, filters: Filters) -> NetworkPruneResponse:
+        """``POST /networks/prune``: the default networks always stay, and there are no others."""
+        filters.check(PRUNE_FILTERS)
+        return NetworkPruneResponse()
 
     async def inspect(self, reference: str, *, scope: str = "") -> NetworkResource:
         """``GET /networks/{id}``; NoSuchNetwork."""

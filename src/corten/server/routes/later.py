@@ -18,13 +18,11 @@ _NO_SWARM: Final = (
 _NOT_IN_SWARM: Final = "This node is not part of a swarm"
 
 _NOT_YET: Final = (
-    "GET /system/df",
     "GET /containers/{name}/stats",
     "GET /containers/{name}/checkpoints",
     "POST /containers/{name}/checkpoints",
     "DELETE /containers/{name}/checkpoints/{checkpoint}",
     "POST /build",
-    "POST /build/prune",
     "POST /build/cancel",
     "POST /grpc",
     "POST /session",
@@ -33,7 +31,6 @@ _NOT_YET: Final = (
     "GET /distribution/{name}/json",
     "PUT /volumes/{name}",
     "POST /networks/create",
-    "POST /networks/prune",
     "POST /networks/{name}/connect",
     "POST /networks/{name}/disconnect",
     "GET /plugins/privileges",

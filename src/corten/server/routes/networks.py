@@ -3,7 +3,7 @@
 from typing import Final
 
 from corten.server.call import Call
-from corten.server.reply import NO_CONTENT, Reply
+from corten.server.reply import NO_CONTENT, Reply, json
 from corten.server.router import Route
 
 
@@ -20,8 +20,13 @@ async def remove(call: Call) -> Reply:
     return NO_CONTENT
 
 
+async def prune(call: Call) -> Reply:
+    return json(await call.engine.networks.prune(call.filters()))
+
+
 ROUTES: Final = (
     Route("GET", "/networks", rows),
+    Route("POST", "/networks/prune", prune),
     Route("GET", "/networks/{name}", inspect, ("verbose",)),
     Route("DELETE", "/networks/{name}", remove),
 )

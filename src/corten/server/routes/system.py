@@ -1,4 +1,4 @@
-"""Routes of the engine itself: ping, version, info, login, events."""
+"""Routes of the engine itself: ping, version, info, disk usage, login, events."""
 
 from typing import Final
 
@@ -35,6 +35,18 @@ async def info(call: Call) -> Reply:
     return call.shaped("info", await call.engine.system.info())
 
 
+async def df(call: Call) -> Reply:
+    """``type`` came with 1.42; before, everything was reported."""
+    kinds = call.query.texts("type") if call.at_least(42) else []
+    return json(await call.engine.usage.df(kinds))
+
+
+async def prune_build_cache(call: Call) -> Reply:
+    """There is no build cache, so nothing of it is left: ``system prune`` of every client asks."""
+    call.filters()
+    return json({"CachesDeleted": None, "SpaceReclaimed": 0})
+
+
 async def auth(call: Call) -> Reply:
     return json(await call.engine.system.auth(await call.body(AuthConfig)))
 
@@ -57,6 +69,8 @@ ROUTES: Final = (
     Route("HEAD", "/_ping", ping_head),
     Route("GET", "/version", version),
     Route("GET", "/info", info),
+    Route("GET", "/system/df", df),
+    Route("POST", "/build/prune", prune_build_cache),
     Route("POST", "/auth", auth),
     Route("GET", "/events", events),
 )

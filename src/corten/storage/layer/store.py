@@ -31,6 +31,7 @@ from corten.linux.removal import remove_tree
 from corten.oci.digest import Digest, chain_id
 from corten.storage import merged
 from corten.storage.durable import FilesystemSync, sync_directory, write_file
+from corten.storage.usage import disk_bytes
 
 _NEW: Final = ".new-"
 _DEAD: Final = ".dead-"
@@ -56,6 +57,7 @@ class LayerStore:
         self.short_root.mkdir(mode=0o700, exist_ok=True)
         self._lock = threading.Lock()
         self._known: dict[Digest, Layer] = {}
+        self._disk: dict[Digest, int] = {}
         self._sync = FilesystemSync(root)
 
     def new_directory(self) -> Path:
@@ -136,6 +138,13 @@ class LayerStore:
         self._known[chain] = layer
         return layer
 
+    def disk_usage(self, chain: Digest) -> int:
+        """Bytes of blocks of the layer's directory; walked once, since layers do not change."""
+        known = self._disk.get(chain)
+        if known is None:
+            known = self._disk[chain] = disk_bytes(self._directory(chain))
+        return known
+
     def parent(self, chain: Digest) -> Digest | None:
         """The chain id under ``chain``, or None for a base layer."""
         parent = self.get(chain).parent
@@ -175,6 +184,7 @@ class LayerStore:
             with suppress(NotFound, CorruptData):
                 (self.short_root / self.get(chain).short).unlink(missing_ok=True)
             self._known.pop(chain, None)
+            self._disk.pop(chain, None)
             dead = self.root / f"{_DEAD}{secrets.token_hex(8)}"
             try:
                 os.rename(self._directory(chain), dead)
