@@ -19,7 +19,7 @@ from corten.engine.containers.notices import Notices
 from corten.engine.mounts import MountPoint
 from corten.engine.record import ContainerRecord
 from corten.engine.roster import Roster
-from corten.errors import Conflict, InvalidArgument, NoSuchVolume, NotSupported
+from corten.errors import Conflict, InvalidArgument, NoSuchVolume, NotFound, NotSupported
 from corten.oci.digest import Digest
 from corten.storage.snapshot import Snapshotter
 from corten.storage.volume import Volume as StoredVolume
@@ -47,7 +47,7 @@ class VolumeService:
         """
         if body.ClusterVolumeSpec:
             raise NotSupported("cluster volumes are not supported")
-        _check_driver(body.Driver)
+        _check_driver(body.Name, body.Driver)
         labels = dict(body.Labels or {})
         if not body.Name:
             labels[ANONYMOUS] = ""
@@ -161,7 +161,7 @@ class VolumeService:
     async def _resolve_volume(
         self, point: MountPoint, chain_id: Digest | None, container_id: str, undo: AsyncExitStack
     ) -> MountPoint:
-        _check_driver(point.driver)
+        _check_driver(point.name, point.driver)
         name = point.name or secrets.token_hex(32)
         labels = {**point.labels, ANONYMOUS: ""} if not point.name else point.labels
         fresh = self._find(name) is None
@@ -232,9 +232,10 @@ def _names(record: ContainerRecord) -> set[str]:
     return {point.name for point in record.mounts if point.name}
 
 
-def _check_driver(driver: str) -> None:
+def _check_driver(name: str, driver: str) -> None:
+    """There are no volume plugins: Docker's words for one that was not found."""
     if driver not in ("", "local"):
-        raise NotSupported(f"volume driver {driver} is not supported yet")
+        raise NotFound(f'create {name}: error looking up volume plugin {driver}: plugin "{driver}" not found')
 
 
 def _exists(point: MountPoint) -> bool:
