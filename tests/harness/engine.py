@@ -28,23 +28,24 @@ class EngineProcess:
 
     watch: ClassVar[Watch | None] = None
 
-    def __init__(self, root: Path, flags: Sequence[str] = ()) -> None:
+    def __init__(self, root: Path, flags: Sequence[str] = (), prefix: Sequence[str] = ()) -> None:
         self.root = root
         self.data_root = root / "data"
         self.exec_root = root / "exec"
         self.socket = root / "corten.sock"
         self.log = root / "cortend.log"
         self.flags = list(flags)
+        self.prefix = list(prefix)
         self.process: subprocess.Popen[bytes] | None = None
         if self.watch is not None:
             self.watch.cgroups.add(f"corten-{self.instance}")
 
     @classmethod
     @contextmanager
-    def running(cls, *flags: str) -> Iterator[EngineProcess]:
-        """A started engine; everything of it is gone when the block ends."""
+    def running(cls, *flags: str, prefix: Sequence[str] = ()) -> Iterator[EngineProcess]:
+        """A started engine; everything of it is gone when the block ends. ``prefix`` is a command that executes it."""
         root = Path(tempfile.mkdtemp(prefix="corten-test-"))
-        engine = cls(root, flags)
+        engine = cls(root, flags, prefix)
         try:
             engine.start()
             yield engine
@@ -71,7 +72,7 @@ class EngineProcess:
     def start(self) -> None:
         """Start ``cortend`` and wait until its socket answers."""
         command = [
-            sys.executable, "-m", "corten.daemon.main",
+            *self.prefix, sys.executable, "-m", "corten.daemon.main",
             "--data-root", str(self.data_root), "--exec-root", str(self.exec_root),
             "--pidfile", str(self.root / "cortend.pid"), "-H", self.host, *self.flags,
         ]  # fmt: skip

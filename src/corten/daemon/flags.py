@@ -100,6 +100,7 @@ OPTIONS: Final = (
     _option("tlscert", TEXT, "tlscert", "Certificate of the engine"),
     _option("tlskey", TEXT, "tlskey", "Key of the engine"),
     _option("tlsverify", FLAG, "tlsverify", "Use TLS and verify clients"),
+    _option("userns-remap", TEXT, "userns_remap", "User whose subordinate ids containers get (user[:group], default)"),
     _option("validate", FLAG, "validate", "Check the configuration and exit", key=""),
     _refused("add-runtime", LIST, key="runtimes", reason=_NOT_DOCKERS, harmless={}),
     _refused("authorization-plugin", LIST, key="authorization-plugins"),
@@ -144,7 +145,6 @@ OPTIONS: Final = (
     _refused("swarm-default-advertise-addr"),
     _refused("userland-proxy", FLAG, reason="has no meaning here: no port needs a process", harmless=False),
     _refused("userland-proxy-path"),
-    _refused("userns-remap"),
 )  # fmt: skip
 
 _BY_FLAG: Final = {f"--{option.flag}": option for option in OPTIONS}

@@ -57,6 +57,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     default_init: bool = False
     fast_stop: bool = False
     no_new_privileges: bool = False
+    userns_remap: str = ""
     seccomp_profile: str = ""
     cdi_spec_directories: tuple[str, ...] = ("/etc/cdi", "/var/run/cdi")
     log_driver: str = "json-file"

@@ -24,7 +24,7 @@ import msgspec
 
 from corten.cgroup import hierarchy as cgroups
 from corten.cgroup.group import Group
-from corten.engine import recovery
+from corten.engine import recovery, userns
 from corten.engine.config import EngineConfig
 from corten.engine.containers.create import Creator
 from corten.engine.containers.exits import ExitHandler
@@ -54,8 +54,9 @@ from corten.engine.roster import Roster
 from corten.engine.shims import Shim
 from corten.engine.system import SystemService
 from corten.engine.usage import UsageService
+from corten.engine.userns import UserNamespaces
 from corten.engine.volumes import VolumeService
-from corten.errors import Unavailable
+from corten.errors import CortenError, Unavailable
 from corten.storage import gc
 from corten.storage.content import ContentStore
 from corten.storage.metadata import Database
@@ -86,6 +87,7 @@ class Engine:
             mode = "private" if self._hierarchy.version == 2 else "host"
             config = msgspec.structs.replace(config, default_cgroupns_mode=mode)
         self.config = config
+        self._remap = userns.resolve(config.userns_remap)
         self._closing = ExitStack()
         self._background: set[asyncio.Task[None]] = set()
 
@@ -111,6 +113,11 @@ class Engine:
         leftovers = recovery.find(self.config, self._roster, self._snapshotter)
         orphans = self.volumes.orphans()
         hello = await self._shim.open(self._supervision)  # (6)
+        try:
+            await self._user_namespaces.startup()
+        except CortenError:
+            await self._shim.close(shutdown=True)
+            raise
         await self._supervision.reconcile(hello)
         await self._pauser.reconcile()
         await self._exits.settle()
@@ -176,6 +183,7 @@ class Engine:
         self._shim = shim = Shim(config.exec_root)
         joins, links = Joins(config, roster), Links(config, roster)
         facts = HostFacts(config, joins, links)
+        self._user_namespaces = UserNamespaces(self._remap, config.data_root, roster, shim)
         profiles = Profiles(config)
         self._closing.callback(profiles.close)
         self.volumes = VolumeService(self._volume_store, self._snapshotter, roster, notices)
@@ -196,6 +204,7 @@ class Engine:
             profiles,
             facts,
             links,
+            self._user_namespaces,
             notices,
             self._health.watch,
         )
@@ -231,6 +240,7 @@ class Engine:
                 self._snapshotter,
                 joins,
                 links,
+                self._user_namespaces,
                 notices,
             ),
             starter=starter,
@@ -246,7 +256,14 @@ class Engine:
         layers = self._snapshotter.layers
         self.usage = UsageService(config.data_root, roster, listing, self.images, self.volumes, layers)
         self.system = SystemService(
-            config, self._engine_id, roster, self.images, self.networks, self.events, self._limits
+            config,
+            self._engine_id,
+            roster,
+            self.images,
+            self.networks,
+            self.events,
+            self._limits,
+            remapped=self._remap is not None,
         )
 
     async def _recover(self, leftovers: recovery.Leftovers, orphans: Sequence[str]) -> None:

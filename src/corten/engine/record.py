@@ -111,9 +111,22 @@ class Link(msgspec.Struct, frozen=True, array_like=True):
     name: str
 
 
+#: (container id, host id, how many): one line of a uid_map, user_namespaces(7).
+IdRange = tuple[int, int, int]
+
+
+class IdMap(msgspec.Struct, frozen=True):
+    """The maps of a container's user namespace."""
+
+    uids: tuple[IdRange, ...]
+    gids: tuple[IdRange, ...]
+
+
 class ContainerRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a container is. ``path`` and ``args`` are entrypoint and command merged; ``chain_id`` names its image's
     unpacked root.
+
+    ``id_map`` is that of the user namespace it runs in, or ran in last.
 
     Durability: committed with FULL synchronisation at create, so that a power cut loses no created container, unless
     ``AutoRemove`` is set: such a container cannot outlive a power cut in any case, so it is not worth an fsync.
@@ -132,6 +145,7 @@ class ContainerRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     platform: str = "linux"
     mounts: tuple[MountPoint, ...] = ()
     network: EndpointRecord | None = None
+    id_map: IdMap | None = None
     links: tuple[Link, ...] = ()
     state: State = State()
     restart_count: int = 0

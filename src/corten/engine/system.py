@@ -48,6 +48,8 @@ class SystemService:
         networks: NetworkService,
         events: EventService,
         host_limits: HostLimits,
+        *,
+        remapped: bool,
     ) -> None:
         self._limits = host_limits
         self._config = config
@@ -56,6 +58,7 @@ class SystemService:
         self._images = images
         self._networks = networks
         self._events = events
+        self._remapped = remapped
 
     async def version(self) -> SystemVersion:
         """``GET /version``."""
@@ -159,6 +162,8 @@ class SystemService:
         options = []
         if os.path.exists("/proc/sys/kernel/seccomp/actions_avail"):
             options.append(f"name=seccomp,profile={'custom' if self._config.seccomp_profile else 'builtin'}")
+        if self._remapped:
+            options.append("name=userns")
         if self._config.default_cgroupns_mode == "private":
             options.append("name=cgroupns")
         if self._config.no_new_privileges:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from typing import Final
 
 CLONE_NEWTIME: Final = 0x80
+CLONE_FS: Final = 0x200
 CLONE_NEWNS: Final = 0x20000
 CLONE_NEWCGROUP: Final = 0x2000000
 CLONE_NEWUTS: Final = 0x4000000

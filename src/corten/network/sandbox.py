@@ -18,7 +18,7 @@ from contextlib import ExitStack
 from typing import Final
 
 from corten.errors import Unavailable
-from corten.linux.namespace import CLONE_NEWNET, unshare
+from corten.linux.namespace import CLONE_NEWNET, setns, unshare
 from corten.linux.netlink import route
 from corten.linux.netlink.message import ROUTE, Connection, NetlinkError
 from corten.network.model import BridgeNetwork, Endpoint
@@ -69,14 +69,17 @@ class Bare:
         os.close(self.descriptor)
 
 
-def bare() -> Bare:
-    """Make a namespace in a thread of its own; Unavailable when the kernel refuses."""
+def bare(existing: int | None = None) -> Bare:
+    """Make a namespace in a thread of its own, or make the one behind the descriptor ``existing`` such a bare one.
+
+    Unavailable when the kernel refuses.
+    """
     made: list[Bare] = []
     failures: list[OSError] = []
 
     def run() -> None:
         try:
-            made.append(_born())
+            made.append(_born(existing))
         except OSError as error:
             failures.append(error)
 
@@ -119,8 +122,11 @@ def hold_port(protocol: str, host_ip: str, port: int) -> int:
     return holder.detach()
 
 
-def _born() -> Bare:
-    unshare(CLONE_NEWNET)
+def _born(existing: int | None) -> Bare:
+    if existing is None:
+        unshare(CLONE_NEWNET)
+    else:
+        setns(existing, CLONE_NEWNET)
     with ExitStack() as undo:
         descriptor = os.open(_THREAD_NAMESPACE, os.O_RDONLY | os.O_CLOEXEC)
         undo.callback(os.close, descriptor)

@@ -50,7 +50,7 @@ def start(request: StartRequest) -> Started:
             init.main(request, theirs, joined)
         os.close(theirs)
     finally:
-        _close(*(fd for kind, fd in joined.items() if not _is_lent(request, kind, fd)))
+        _close_joined(request, joined)
     return Started(pid, pidfd, ours, _mount_namespace(pid))
 
 
@@ -94,7 +94,7 @@ def _start_with_builder(request: StartRequest, joined: dict[str, int]) -> Starte
         raise
     finally:
         _close(theirs, first_end, builder_end)
-        _close(*(fd for kind, fd in joined.items() if not _is_lent(request, kind, fd)))
+        _close_joined(request, joined)
     return Started(pid, pidfd, ours, -1, builder=builder_pidfd)
 
 
@@ -111,9 +111,9 @@ def _clone_first(request: StartRequest, joined: dict[str, int]) -> tuple[int, in
             os.close(directory)
 
 
-def _is_lent(request: StartRequest, kind: str, fd: int) -> bool:
-    """Whether the descriptor is the caller's and stays open."""
-    return (kind == "network" and fd == request.netns) or (kind == "user" and fd == request.userns)
+def _close_joined(request: StartRequest, joined: dict[str, int]) -> None:
+    """All but the network namespace that is the caller's."""
+    _close(*(fd for kind, fd in joined.items() if kind != "network" or fd != request.netns))
 
 
 def exec_in(request: ExecRequest) -> Started:
@@ -167,8 +167,6 @@ def _open_namespaces(request: StartRequest) -> dict[str, int]:
     joined: dict[str, int] = {}
     if request.netns is not None:
         joined["network"] = request.netns
-    if request.userns is not None:
-        joined["user"] = request.userns
     try:
         for kind in ("pid", "ipc", "uts", "network", "cgroup", "time", "user", "mount"):
             if kind in request.paths:

@@ -52,16 +52,16 @@ class StartRequest:
 
     ``spec`` OCI config.json · ``rootfs`` mounts of the root (the first has target "/"), empty for ``spec.root.path``
     relative to ``bundle`` · ``stdin stdout stderr`` descriptors, unused with ``process.terminal`` · ``netns`` a
-    network namespace to join instead of making one · ``userns`` the same for the user namespace · ``seccomp``
-    compiled filter, compiled from the spec when empty · ``init`` our own init as pid 1 · ``hold_start`` a descriptor:
-    one byte read from it lets execve happen, EOF gives up, and the failure of a startContainer hook is written to it ·
-    ``cgroup`` the group, already made · ``preserve`` how many descriptors from 3 on stay open · ``hook_state`` the OCI
-    state document for hooks · ``new_keyring`` a session keyring of its own.
+    network namespace to join instead of making one · ``seccomp`` compiled filter, compiled from the spec when empty ·
+    ``init`` our own init as pid 1 · ``hold_start`` a descriptor: one byte read from it lets execve happen, EOF gives
+    up, and the failure of a startContainer hook is written to it · ``cgroup`` the group, already made · ``preserve``
+    how many descriptors from 3 on stay open · ``hook_state`` the OCI state document for hooks · ``new_keyring`` a
+    session keyring of its own.
     """
 
     __slots__ = (
         "bundle", "cgroup", "hold_start", "hook_state", "id", "init", "netns", "new_keyring", "new_namespaces", "paths",
-        "preserve", "root_path", "rootfs", "seccomp", "seccomp_flags", "spec", "stderr", "stdin", "stdout", "userns",
+        "preserve", "root_path", "rootfs", "seccomp", "seccomp_flags", "spec", "stderr", "stdin", "stdout",
     )  # fmt: skip
 
     FLAGS = NAMESPACE_FLAGS
@@ -76,7 +76,6 @@ class StartRequest:
         stdout: int = 1,
         stderr: int = 2,
         netns: int | None = None,
-        userns: int | None = None,
         seccomp: bytes = b"",
         init: bool = False,
         bundle: str = "",
@@ -90,8 +89,6 @@ class StartRequest:
         kinds = document.namespaces(spec)
         if netns is not None:
             kinds.pop("network", None)
-        if userns is not None:
-            kinds.pop("user", None)
         self.id = id
         self.spec = spec
         self.rootfs = rootfs
@@ -99,7 +96,6 @@ class StartRequest:
         self.stdout = stdout
         self.stderr = stderr
         self.netns = netns
-        self.userns = userns
         self.seccomp = seccomp
         self.seccomp_flags = 0
         self.init = init
@@ -127,7 +123,7 @@ class StartRequest:
     @property
     def in_user_namespace(self) -> bool:
         """Whether the container has a user namespace other than ours."""
-        return self.userns is not None or "user" in self.paths or "user" in self.new_namespaces
+        return "user" in self.paths or "user" in self.new_namespaces
 
     @property
     def maps(self) -> IdMaps | None:

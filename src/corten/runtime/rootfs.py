@@ -91,7 +91,7 @@ def mount_root(mounts: Sequence[dict[str, Any]], path: str, shift: Shift | None 
 
     The mount is stacked on a directory of the host inside the caller's own mount namespace; nobody else sees it. Where
     the entry names a directory ``idmap``, the container's ids are the owners of the files below it: it is covered with
-    an id-mapped clone of itself first, through which the layers are then found.
+    an id-mapped clone of itself while the root is mounted, through which the layers are found.
     """
     if not mounts:
         directory = os.open(path, _DIRECTORY)
@@ -100,10 +100,18 @@ def mount_root(mounts: Sequence[dict[str, Any]], path: str, shift: Shift | None 
         os.close(directory)
         return tree
     entry = mounts[0]
-    if shift is not None and entry.get("idmap"):
-        _cover_with_shifted(entry["idmap"], shift)
-    if entry["type"] == "overlay":
-        return _mount_overlay(entry)
+    if shift is None or not entry.get("idmap"):
+        return _mount_overlay(entry) if entry["type"] == "overlay" else _mount_bound(entry)
+    point = os.open(root_point(mounts, path), _DIRECTORY)
+    shift.cover(entry["idmap"])
+    tree = _mount_overlay(entry) if entry["type"] == "overlay" else _mount_bound(entry)
+    m.move_mount(tree, point)
+    os.close(point)
+    m.umount2(entry["idmap"], m.MNT_DETACH)
+    return tree
+
+
+def _mount_bound(entry: dict[str, Any]) -> int:
     tree = m.open_tree(m.AT_FDCWD, entry["source"], m.OPEN_TREE_CLONE | m.AT_RECURSIVE)
     options = parse(entry.get("options") or ())
     set_attributes(tree, options.attr_set, options.attr_clr)
@@ -111,15 +119,6 @@ def mount_root(mounts: Sequence[dict[str, Any]], path: str, shift: Shift | None 
     m.move_mount(tree, point)
     os.close(point)
     return tree
-
-
-def _cover_with_shifted(path: str, shift: Shift) -> None:
-    directory = os.open(path, _DIRECTORY)
-    tree = m.open_tree(directory, "", m.OPEN_TREE_CLONE | m.AT_EMPTY_PATH)
-    shift.map_ids(tree)
-    m.move_mount(tree, directory)
-    os.close(tree)
-    os.close(directory)
 
 
 def _mount_overlay(entry: dict[str, Any]) -> int:

@@ -56,6 +56,15 @@ class Shift:
             text = "this kernel or file system has no id-mapped mounts (Linux 5.12 and a file system that knows them)"
             raise NotSupported(f"mount_setattr: {text}: {os.strerror(error.errno or 0).lower()}") from None
 
+    def cover(self, path: str) -> None:
+        """Mount a clone of the directory ``path`` on it, with the container's ids as owners of the files below."""
+        directory = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        tree = m.open_tree(directory, "", m.OPEN_TREE_CLONE | m.AT_EMPTY_PATH)
+        self.map_ids(tree)
+        m.move_mount(tree, directory)
+        os.close(tree)
+        os.close(directory)
+
     def data(self, fstype: str, data: Sequence[tuple[str, str | None]]) -> list[tuple[str, str | None]]:
         """File system options whose ``uid`` and ``gid`` are the container's."""
         if fstype not in _OWNED:
@@ -77,28 +86,41 @@ def of_process(pid: int) -> Shift:
 
 
 def own_maps(uids: Any, gids: Any, where: str) -> Shift:
-    """A user namespace with nobody in it, for a mount with maps of its own: its OCI members.
-
-    A process is born in it and killed once its namespace is held. Its number in this procfs comes from its pidfd: the
-    caller may be in another pid namespace.
-    """
+    """A user namespace with nobody in it, for a mount with maps of its own: its OCI members."""
     maps = idmap.parse(uids, gids, where)
+    return Shift(maps, make_namespaces(maps, network=False)[0])
+
+
+def make_namespaces(maps: IdMaps, *, network: bool) -> list[int]:
+    """Descriptors of a user namespace, and of a network namespace that it owns, with nobody in them.
+
+    A process is born in them and killed once they are held. Its number in this procfs comes from its pidfd: the caller
+    may be in another pid namespace.
+    """
     reading, writing = os.pipe2(os.O_CLOEXEC)
-    pid, pidfd = namespace.clone3(namespace.CLONE_NEWUSER)
+    pid, pidfd = namespace.clone3(namespace.CLONE_NEWUSER | (namespace.CLONE_NEWNET if network else 0))
     if pid == 0:
         os.close(writing)
         os.read(reading, 1)
         os._exit(0)
+    made: list[int] = []
     try:
         shown = _number(pidfd)
         namespace.write_map(f"/proc/{shown}/uid_map", maps.uids)
         namespace.write_map(f"/proc/{shown}/gid_map", maps.gids)
-        return Shift(maps, os.open(f"/proc/{shown}/ns/user", os.O_RDONLY | os.O_CLOEXEC))
+        made.append(os.open(f"/proc/{shown}/ns/user", os.O_RDONLY | os.O_CLOEXEC))
+        if network:
+            made.append(os.open(f"/proc/{shown}/ns/net", os.O_RDONLY | os.O_CLOEXEC))
+    except OSError:
+        for fd in made:
+            os.close(fd)
+        raise
     finally:
         process.pidfd_send_signal(pidfd, _SIGKILL)
         process.wait_exit(pidfd, block=True)
         for fd in (reading, writing, pidfd):
             os.close(fd)
+    return made
 
 
 def _number(pidfd: int) -> int:

@@ -6,6 +6,8 @@
       |<- {seq, ok: {version, pid, containers, execs}} --|
       |<- {handover: id, exec_id?, roles} + fds ---------|  once for each container and exec that lives
       |                                                  |
+      |-- {seq, "namespaces", uids, gids, network} ----->|  only for a container with a user namespace
+      |<- {seq, ok: {roles}} + fds ----------------------|
       |-- {seq, "start", id, spec, ...} + fds ---------->|  clone3
       |<- {seq, ok: {pid, started_at, ...}} + fds -------|  after execve
       |-- {seq, "attach", id, ...} + client socket ----->|  from here on the client's bytes do not pass the engine

@@ -12,6 +12,8 @@ import os
 from corten import errors
 from corten.cgroup.group import Group
 from corten.linux import process
+from corten.oci.idmap import IdMaps
+from corten.runtime import shift
 from corten.shim import exits, freezing, task, views, zygote
 from corten.shim.log import reopen_log
 from corten.shim.stdio import Streams
@@ -157,6 +159,15 @@ def _view(supervisor: Supervisor, message: dict[str, Any], fds: Descriptors, rep
     views.begin(supervisor, subject, message, reply)
 
 
+def _namespaces(supervisor: Supervisor, message: dict[str, Any], fds: Descriptors, reply: Reply) -> None:
+    """A user namespace with these maps, and a network namespace of its own: for a start that follows."""
+    made = shift.make_namespaces(IdMaps(message["uids"], message["gids"]), network=bool(message["network"]))
+    try:
+        reply.succeed({"roles": ["userns", "netns"][: len(made)]}, made)
+    finally:
+        _close({"made": made})
+
+
 def _log_reopen(supervisor: Supervisor, message: dict[str, Any], fds: Descriptors, reply: Reply) -> None:
     _find(supervisor, message).streams.reopen_log()
     reply.succeed({})
@@ -180,6 +191,7 @@ REQUESTS: Final[Mapping[str, Function]] = {
     "ack": _ack,
     "adopt": _adopt,
     "pids": _pids,
+    "namespaces": _namespaces,
     "freeze": _freeze,
     "frozen": _frozen,
     "view": _view,

@@ -241,8 +241,7 @@ def start(supervisor: Supervisor, message: dict[str, Any], fds: dict[str, list[i
         request = container.StartRequest(
             id=message["id"], spec=spec, rootfs=message.get("rootfs") or [],
             stdin=pipes.theirs[0], stdout=pipes.theirs[1], stderr=pipes.theirs[2],
-            netns=fds["netns"][0] if fds.get("netns") else None,
-            userns=fds["userns"][0] if fds.get("userns") else None, seccomp=seccomp,
+            netns=fds["netns"][0] if fds.get("netns") else None, seccomp=seccomp,
             init=bool(message.get("init")), bundle="", hold_start=None, cgroup=made,
             hook_state=_prepare_hooks(supervisor, message["id"], spec, message.get("rootfs") or []),
         )  # fmt: skip

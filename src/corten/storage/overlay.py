@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import os
 import tempfile
+import threading
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
-from corten.linux import mount
+from corten.linux import capability, mount, namespace, process
+from corten.linux.namespace import CLONE_FS
 from corten.oci.digest import Digest
 from corten.storage import initlayer
 from corten.storage.layer.store import LayerStore, copy_directory_status
@@ -118,3 +120,50 @@ def probe(data_root: Path) -> str:
         except OSError as error:
             return f"overlayfs is not usable on {data_root}: {error.strerror or error}"
     return ""
+
+
+def probe_idmapped(data_root: str, userns: int) -> str:
+    """Why overlayfs cannot be used on id-mapped layers under ``data_root``; empty when it can. ``userns`` is the
+    descriptor of a user namespace with a map of 0.
+
+    An overlay is mounted as a container's is, in a mount namespace that ends with a thread of its own.
+    """
+    problems = [""]
+
+    def run() -> None:
+        try:
+            _mount_idmapped(Path(data_root), userns)
+        except OSError as error:
+            why = error.strerror or str(error)
+            problems[0] = (
+                f"overlayfs takes no id-mapped layers on {data_root} ({why}): Linux 5.19 is needed, and a file system"
+                " that can be id-mapped, such as ext4, xfs or btrfs"
+            )
+
+    thread = threading.Thread(target=run, name="idmapped-overlay", daemon=True)
+    thread.start()
+    thread.join()
+    return problems[0]
+
+
+def _mount_idmapped(data_root: Path, userns: int) -> None:
+    namespace.unshare(CLONE_FS | namespace.CLONE_NEWNS)
+    mount.mount("", "/", "", mount.MS_PRIVATE | mount.MS_REC)
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=PROBE, dir=data_root)))
+        for name in ("lower", "upper", "work"):
+            (directory / name).mkdir()
+        point = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        stack.callback(os.close, point)
+        shown = mount.open_tree(point, "", mount.OPEN_TREE_CLONE | mount.AT_EMPTY_PATH)
+        stack.callback(os.close, shown)
+        mount.mount_setattr(shown, "", mount.AT_EMPTY_PATH, attr_set=mount.MOUNT_ATTR_IDMAP, userns=userns)
+        mount.move_mount(shown, point)
+        stack.callback(mount.umount2, str(directory), mount.MNT_DETACH)
+        layers = ",".join(f"{name}dir={directory}/{name}" for name in ("lower", "upper", "work"))
+        data = ",".join((layers, *OPTIONS))
+        process.set_file_ids(1, 1)  # what overlayfs makes must have an owner on disk
+        _, permitted, inheritable = capability.capget()
+        capability.capset(permitted, permitted, inheritable)
+        mount.mount("overlay", str(directory), "overlay", 0, data)
+        stack.callback(mount.umount2, str(directory), mount.MNT_DETACH)

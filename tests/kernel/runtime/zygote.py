@@ -30,7 +30,6 @@ def entry() -> None:
             init=request.get("init", False),
             cgroup=group,
             netns=netns,
-            userns=os.open(request["userns"], os.O_RDONLY) if request.get("userns") else None,
         )
     )
     while True:

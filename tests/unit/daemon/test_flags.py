@@ -101,7 +101,6 @@ def test_mistakes_are_named(tmp_path, arguments, file, text):
 @pytest.mark.parametrize(
     ("arguments", "file", "name"),
     [
-        (["--userns-remap", "default"], None, "--userns-remap"),
         (["--iptables=false"], None, "--iptables"),
         (["--live-restore=false"], None, "--live-restore"),
         (["--containerd", "/x"], None, "--containerd"),
@@ -134,7 +133,7 @@ def test_every_option_is_a_setting_or_a_refusal():
 def test_the_help_names_every_setting():
     text = flags.usage()
     assert all(f"--{option.flag}" in text for option in flags.OPTIONS if option.field)
-    assert "--userns-remap" not in text
+    assert "--userland-proxy-path" not in text
 
 
 def test_tls_needs_no_names_of_files(tmp_path, monkeypatch):

@@ -47,12 +47,12 @@ HEALTH = {
     "health-interval": "Interval", "health-timeout": "Timeout", "health-start-period": "StartPeriod",
     "health-start-interval": "StartInterval", "health-retries": "Retries",
 }  # fmt: skip
-#: Namespace modes an engine knows beside an empty one; ``container:NAME`` where the second word says so.
+#: Namespace modes an engine knows beside an empty one; the second word is the prefix of others, ``container:NAME``.
 MODES = {
-    "pid": (("host",), True, "--pid: invalid PID mode"),
-    "uts": (("host",), False, "--uts: invalid UTS mode"),
-    "userns": (("host",), False, "--userns: invalid USER mode"),
-    "cgroupns": (("host", "private"), False, "--cgroupns: invalid CGROUP mode"),
+    "pid": (("host",), "container:", "--pid: invalid PID mode"),
+    "uts": (("host",), "", "--uts: invalid UTS mode"),
+    "userns": (("host", "auto"), "auto:", "--userns: invalid USER mode"),
+    "cgroupns": (("host", "private"), "", "--cgroupns: invalid CGROUP mode"),
 }
 PREDEFINED = frozenset({"default", "bridge", "host", "none"})
 
@@ -81,9 +81,9 @@ def _build(given: Options, image: str, command: list[str]) -> Document:
 
 
 def _check_modes(given: Options) -> None:
-    for flag, (known, joins, text) in MODES.items():
+    for flag, (known, prefix, text) in MODES.items():
         mode = given.text(flag)
-        joined = joins and mode.startswith("container:") and len(mode) > len("container:")
+        joined = prefix and mode.startswith(prefix) and mode != prefix
         if mode and mode not in known and not joined:
             raise ValueError(text)
     swappiness = given.number("memory-swappiness")

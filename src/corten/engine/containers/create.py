@@ -37,6 +37,7 @@ from corten.engine.roster import Roster, short
 from corten.engine.spec import checks, merge, refusals
 from corten.engine.spec.completion import complete
 from corten.engine.spec.limits import HostLimits, check_limits
+from corten.engine.userns import UserNamespaces
 from corten.engine.volumes import VolumeService
 from corten.errors import InvalidArgument, NoSuchContainer
 from corten.logs import driver
@@ -59,6 +60,7 @@ class Creator:
         snapshotter: Snapshotter,
         joins: Joins,
         links: Links,
+        user_namespaces: UserNamespaces,
         notices: Notices,
     ) -> None:
         self._config = config
@@ -71,6 +73,7 @@ class Creator:
         self._snapshotter = snapshotter
         self._joins = joins
         self._links = links
+        self._user_namespaces = user_namespaces
         self._notices = notices
 
     async def create(self, body: ContainerCreate, *, name: str, platform: str) -> ContainerCreateResponse:
@@ -81,6 +84,7 @@ class Creator:
         """
         client, host = split(body)
         host, warnings = self._check(client, host)  # (1)
+        await self._user_namespaces.check(host)
         container_id = secrets.token_hex(32)
         async with AsyncExitStack() as undo:
             taken = check_name(name) if name else generate_name(self._roster.has_name)

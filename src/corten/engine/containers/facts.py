@@ -66,6 +66,7 @@ class HostFacts:
             network=_network_kind(endpoint.mode),
             shm_path=self._joins.shared_memory(record, undo),
             linked_environment=self._links.environment(record),
+            id_map=record.id_map,
         )
 
     def cgroup_path(self, record: ContainerRecord) -> str:

@@ -14,7 +14,7 @@ restart policy asked for and that fails leaves the container exited.
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, ExitStack
 from typing import Any, Final
 
@@ -34,9 +34,11 @@ from corten.engine.roster import Roster
 from corten.engine.shims import Shim
 from corten.engine.spec import document
 from corten.engine.tasks import Container
+from corten.engine.userns import UserNamespaces
 from corten.engine.volumes import VolumeService
 from corten.errors import CortenError, RuntimeFailure
 from corten.storage.snapshot import Snapshotter
+from corten.storage.trees import Mount
 
 START_FAILED: Final = 128
 _FILES: Final = ("hostname", "hosts", "resolv.conf")
@@ -56,6 +58,7 @@ class Starter:
         profiles: Profiles,
         facts: HostFacts,
         links: Links,
+        user_namespaces: UserNamespaces,
         notices: Notices,
         begin_checks: Callable[[Container], None],
     ) -> None:
@@ -68,6 +71,7 @@ class Starter:
         self._profiles = profiles
         self._facts = facts
         self._links = links
+        self._user_namespaces = user_namespaces
         self._notices = notices
         self._begin_checks = begin_checks
 
@@ -90,16 +94,20 @@ class Starter:
         with ExitStack() as held:  # descriptors, ours until the shim has copies
             async with AsyncExitStack() as undo:
                 made = undo.enter_context(ExitStack())
-                wish = asyncio.ensure_future(self._networks.attach(self._facts.network_request(record)))  # (2)
+                own = await self._user_namespaces.open(record, held)  # (2)
+                request = self._facts.network_request(record)
+                wish = asyncio.ensure_future(self._networks.attach(request, own.netns if own else None))
                 undo.push_async_callback(self._give_back, record.id, wish)
                 await self._volumes.prepare_sources(record.mounts)  # (3)
                 profile = await self._profiles.descriptor(record.host)  # (4)
                 sandbox = await wish
                 held.callback(sandbox.close)
                 self._write_files(record, sandbox)  # (5)
-                record = msgspec.structs.replace(record, network=sandbox.record)
+                record = msgspec.structs.replace(record, network=sandbox.record, id_map=own.maps if own else None)
                 await self._roster.update(container, record)  # (6)
-                joined = self._facts.namespaces(record, held)
+                joined: dict[str, int | None] = {**self._facts.namespaces(record, held)}
+                if own is not None:
+                    joined[document.USERNS] = own.userns
                 message = await self._message(container, sandbox, made)
                 pending = [attachment for attachment in container.take_pending() if not attachment.hung_up()]
                 for attachment in pending:
@@ -148,6 +156,13 @@ class Starter:
             with open(f"{directory}/{name}", "w", encoding="utf-8") as file:
                 file.write(text)
 
+    def _rootfs(self, record: ContainerRecord, mounts: Sequence[Mount]) -> list[dict[str, Any]]:
+        """In a user namespace the data root is shown with the container's ids while its layers are mounted."""
+        shown = [dict(mount) for mount in mounts]
+        if record.id_map is not None:
+            shown[0]["idmap"] = self._config.data_root
+        return shown
+
     async def _message(self, container: Container, sandbox: Sandbox, made: ExitStack) -> dict[str, Any]:
         record = container.record
         host = record.host
@@ -165,7 +180,7 @@ class Starter:
         return {
             "id": record.id,
             "spec": spec,
-            "rootfs": container.rootfs,
+            "rootfs": self._rootfs(record, container.rootfs),
             "terminal": record.config.Tty,
             "open_stdin": record.config.OpenStdin,
             "stdin_once": record.config.StdinOnce,

@@ -22,7 +22,7 @@ from corten.errors import CortenError, Unavailable
 from corten.network import bridge, coexistence, ipam, ports, sandbox
 from corten.network.firewall import Firewall, TableGone
 from corten.network.model import ANY_ADDRESS, BRIDGE, BridgeNetwork, Endpoint, Publication
-from corten.network.reserve import Reserve
+from corten.network.sandbox import Bare
 
 logger = logging.getLogger(__name__)
 
@@ -33,10 +33,9 @@ _REAP_AFTER_SECONDS: Final = 1.0
 class BridgeDriver:
     """One bridge that is there; :func:`open_bridge` makes it."""
 
-    def __init__(self, config: EngineConfig, network: BridgeNetwork, network_id: str, reserve: Reserve) -> None:
+    def __init__(self, config: EngineConfig, network: BridgeNetwork, network_id: str) -> None:
         self.network = network
         self._network_id = network_id
-        self._reserve = reserve
         self._default_ip = config.default_bind_address or ANY_ADDRESS
         self._pool = ipam.Pool(network.subnet, network.gateway, within=options.fixed_range(config))
         self._ports = ports.PortTable(_hold, bridge.local_port_range())
@@ -60,8 +59,9 @@ class BridgeDriver:
                     logger.warning("a host process took %s, which leads to container %s", held, record.name)
         await asyncio.to_thread(self._firewall.load, self._all_standing())
 
-    async def attach(self, request: ContainerNetworkRequest) -> tuple[int, EndpointRecord]:
-        """A namespace on the bridge, with its ports published; the descriptor belongs to the caller.
+    async def attach(self, request: ContainerNetworkRequest, bare: Callable[[], Bare]) -> tuple[int, EndpointRecord]:
+        """A namespace (what ``bare`` gives) on the bridge, with its ports published; the descriptor belongs to the
+        caller.
 
         Raises:
             CortenError: a port is taken (Docker's text).
@@ -75,7 +75,7 @@ class BridgeDriver:
             endpoint_id = secrets.token_hex(32)
             publications = self._claim(request, str(address), endpoint_id, undo)
             endpoint = Endpoint(address, request.wanted_mac or ipam.mac_for(address), names.veth())
-            descriptor = await self._build(endpoint, publications)
+            descriptor = await self._build(bare, endpoint, publications)
             undo.pop_all()
         self._standing[str(address)] = tuple(publications)
         return descriptor, EndpointRecord(
@@ -127,9 +127,9 @@ class BridgeDriver:
                 ) from error
         return claimed
 
-    async def _build(self, endpoint: Endpoint, publications: Sequence[Publication]) -> int:
+    async def _build(self, bare: Callable[[], Bare], endpoint: Endpoint, publications: Sequence[Publication]) -> int:
         def build() -> int:
-            descriptor = self._reserve.take().bridged(self.network, endpoint)
+            descriptor = bare().bridged(self.network, endpoint)
             try:
                 self._publish(publications)
             except BaseException:

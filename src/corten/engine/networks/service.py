@@ -8,8 +8,9 @@ import asyncio
 import logging
 import os
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -104,7 +105,7 @@ class NetworkService:
             return
         try:
             network = await asyncio.to_thread(open_bridge, self._config, self._files.nameserver_networks())  # (1)
-            driver = BridgeDriver(self._config, network, self._catalog.id_of(BRIDGE), self._reserve)
+            driver = BridgeDriver(self._config, network, self._catalog.id_of(BRIDGE))
             await driver.adopt(live)  # (2)
         except Unavailable as error:
             self._warnings.append(f"no bridge network: {error}")
@@ -147,8 +148,10 @@ class NetworkService:
         """Refuse at creation what cannot be right; returns warnings for the client."""
         return validation.check(request)
 
-    async def attach(self, request: ContainerNetworkRequest) -> Sandbox:
+    async def attach(self, request: ContainerNetworkRequest, namespace: int | None = None) -> Sandbox:
         """Give a starting container its network; the caller owns the descriptor and calls :meth:`release` at the end.
+
+        ``namespace``: an empty network namespace that a user namespace owns, to be used instead of one of ours.
 
         Raises:
             NoSuchNetwork: the mode names no network.
@@ -161,15 +164,14 @@ class NetworkService:
         if mode == HOST:
             return self._keep(request, None, self._plain_record(request, HOST))
         if mode == NONE:
-            self._refill()
-            descriptor = await whole(asyncio.to_thread(lambda: self._reserve.take().isolated()), os.close)
+            bare = self._bare(namespace)
+            descriptor = await whole(asyncio.to_thread(lambda: bare().isolated()), os.close)
             return self._keep(request, descriptor, self._plain_record(request, NONE))
         if mode.startswith("container:"):
             return Sandbox(sandbox.of_process(request.target_pid), EndpointRecord(mode=mode, name=request.name), None)
         if mode != BRIDGE or self._bridge is None:
             raise NoSuchNetwork(mode)
-        self._refill()
-        descriptor, record = await self._bridge.attach(request)
+        descriptor, record = await self._bridge.attach(request, self._bare(namespace))
         try:
             return self._keep(request, descriptor, record)
         except BaseException:
@@ -191,6 +193,13 @@ class NetworkService:
         record = self._endpoints.get(container_id)
         if record is not None:
             self._endpoints[container_id] = msgspec.structs.replace(record, name=name)
+
+    def _bare(self, namespace: int | None) -> Callable[[], sandbox.Bare]:
+        """Where an attachment gets its namespace."""
+        if namespace is not None:
+            return partial(sandbox.bare, namespace)
+        self._refill()
+        return self._reserve.take
 
     def _refill(self) -> None:
         if not self._refilling:

@@ -12,13 +12,17 @@ import msgspec
 from corten.api.types.container import ContainerConfig, HostConfig
 from corten.engine.config import EngineConfig
 from corten.engine.mounts import DEFAULT_PROPAGATION, MountPoint, tmpfs_options
+from corten.engine.record import IdMap
 from corten.engine.spec import defaults
 from corten.engine.spec.process import first_process
 from corten.engine.spec.resources import DeviceNumber, linux_resources
 from corten.engine.spec.security import parse_security
+from corten.oci import idmap
 
 _TMPFS_DEFAULTS: Final = ("noexec", "nosuid", "nodev")
 JOIN: Final = "container:"
+#: The role of the user namespace's descriptor.
+USERNS: Final = "userns"
 _MANAGED_FILES: Final = ("/etc/resolv.conf", "/etc/hostname", "/etc/hosts")
 
 
@@ -28,7 +32,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     ``devices`` are OCI ``linux.devices`` entries and ``device_rules`` the cgroup rules that go with them,
     ``block_devices`` the numbers of those with limits; ``files``
     are host paths for ``/etc/{resolv.conf,hostname,hosts}``; ``shm_path`` is the host's path of a shared /dev/shm;
-    ``linked_environment`` are the variables of --link.
+    ``linked_environment`` are the variables of --link; ``id_map`` are the maps of its user namespace, None for the
+    host's.
     """
 
     cgroup_path: str
@@ -41,6 +46,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     recursive_read_only: bool = True
     shm_path: str = ""
     linked_environment: Sequence[str] = ()
+    id_map: IdMap | None = None
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,6 +96,8 @@ def _linux(identity: Identity, facts: Facts) -> dict[str, Any]:
         "sysctl": sysctls(host, facts),
         "rootfsPropagation": root_propagation(identity.mounts),
     }
+    if facts.id_map is not None:
+        linux["uidMappings"], linux["gidMappings"] = map(idmap.document, (facts.id_map.uids, facts.id_map.gids))
     if not host.Privileged:
         masked, readonly = host.MaskedPaths, host.ReadonlyPaths
         linux["maskedPaths"] = list(defaults.MASKED_PATHS if masked is None else masked)
@@ -113,6 +121,8 @@ def namespaces(host: HostConfig, facts: Facts) -> list[dict[str, str]]:
             wanted.append({"type": kind})
     if facts.private_cgroup_namespace:
         wanted.append({"type": "cgroup"})
+    if facts.id_map is not None:
+        wanted.append({"type": "user", "path": f"fd:{USERNS}"})
     return wanted
 
 
@@ -144,6 +154,8 @@ def mounts(points: Sequence[MountPoint], host: HostConfig, facts: Facts, engine:
             own.append(_bound_file(path, source))
             if host.ReadonlyRootfs:
                 own[-1]["options"].append("ro")
+            if facts.id_map is not None:
+                own[-1]["options"].append("idmap")
     own.sort(key=lambda mount: str(mount["destination"]).rstrip("/").count("/"))
     return result + own
 
@@ -173,7 +185,7 @@ def _under_dev(mount: dict[str, Any], chosen: set[str]) -> bool:
 
 def _default_mounts(host: HostConfig, facts: Facts, engine: EngineConfig) -> list[dict[str, Any]]:
     shm = host.ShmSize or engine.default_shm_size
-    result = [defaults.PROC, defaults.DEV, defaults.DEVPTS]
+    result = [defaults.PROC, defaults.DEV, _terminals(facts.id_map)]
     result.append(_writable(defaults.SYS) if host.Privileged else defaults.SYS)
     wanted = parse_security(host.SecurityOpt or (), no_new_privileges=False).writable_cgroups
     result.append(_writable(defaults.CGROUP) if wanted or (host.Privileged and wanted is None) else defaults.CGROUP)
@@ -187,6 +199,15 @@ def _default_mounts(host: HostConfig, facts: Facts, engine: EngineConfig) -> lis
         options = ["nosuid", "noexec", "nodev", "mode=1777", f"size={shm}"]
         result.append({"destination": "/dev/shm", "type": "tmpfs", "source": "shm", "options": options})
     return result
+
+
+def _terminals(id_map: IdMap | None) -> dict[str, Any]:
+    """devpts for the group tty, unless a small user namespace has no such group."""
+    group = 5
+    if id_map is None or any(first <= group < first + count for first, _, count in id_map.gids):
+        return defaults.DEVPTS
+    options = [option for option in defaults.DEVPTS["options"] if option != f"gid={group}"]
+    return {**defaults.DEVPTS, "options": options}
 
 
 def _writable(mount: dict[str, Any]) -> dict[str, Any]:
@@ -204,6 +225,8 @@ def _user_mount(point: MountPoint, facts: Facts) -> dict[str, Any]:
     if point.read_only:
         recursive = point.recursive and not point.read_only_top and facts.recursive_read_only
         options.append("rro" if recursive else "ro")
+    if facts.id_map is not None and point.type == "volume":  # the engine keeps it, with the container's ids
+        options.append("idmap")
     options.append(point.propagation or DEFAULT_PROPAGATION)
     return {"destination": point.destination, "type": "bind", "source": point.source, "options": options}
 

@@ -26,7 +26,7 @@ HANDLED: Final = frozenset(
         "ExtraHosts",
         "GroupAdd", "IpcMode", "OomScoreAdj", "PidMode", "Privileged", "PublishAllPorts", "ReadonlyRootfs",
         "SecurityOpt", "Tmpfs", "Links", "Isolation", "StorageOpt", "DeviceRequests",
-        "UTSMode", "ShmSize", "Sysctls", "Init", "MaskedPaths", "ReadonlyPaths", "Mounts",
+        "UTSMode", "UsernsMode", "ShmSize", "Sysctls", "Init", "MaskedPaths", "ReadonlyPaths", "Mounts",
         "CpuShares", "Memory", "NanoCpus", "CgroupParent", "CpuPeriod", "CpuQuota", "CpusetCpus", "CpusetMems",
         "Devices",
         "DeviceCgroupRules", "MemoryReservation", "MemorySwap", "MemorySwappiness", "OomKillDisable", "PidsLimit",
@@ -38,7 +38,6 @@ HANDLED: Final = frozenset(
 
 #: Field -> the flag a user knows it by.
 REFUSED: Final[Mapping[str, str]] = {
-    "UsernsMode": "--userns",
     "Runtime": "--runtime",
     "Cgroup": "Cgroup",
 }
@@ -57,7 +56,6 @@ IGNORED: Final = frozenset(
 )
 
 NEUTRAL: Final[Mapping[str, tuple[object, ...]]] = {
-    "UsernsMode": ("host",),
     "Runtime": ("corten",),
 }
 
