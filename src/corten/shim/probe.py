@@ -50,19 +50,21 @@ class Probes:
 
     def start(self, target: Task, program: dict[str, Any], seccomp: bytes, seconds: float, reply: Reply) -> None:
         """Begin one (1); its reply is given when it has ended. Raises CortenError or OSError."""
-        ours, theirs = os.pipe2(os.O_CLOEXEC)
         null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            request = container.ExecRequest(
-                pid=target.pid, pidfd=target.pidfd, process=program, stdin=null, stdout=theirs, stderr=theirs,
-                cgroup=Group(self._supervisor.hierarchy, target.cgroup), seccomp=seccomp,
-            )  # fmt: skip
-            started = container.exec_in(request)
-        except BaseException:
-            os.close(ours)
-            raise
+            ours, theirs = os.pipe2(os.O_CLOEXEC)
+            try:
+                request = container.ExecRequest(
+                    pid=target.pid, pidfd=target.pidfd, process=program, stdin=null, stdout=theirs, stderr=theirs,
+                    cgroup=Group(self._supervisor.hierarchy, target.cgroup), seccomp=seccomp,
+                )  # fmt: skip
+                started = container.exec_in(request)
+            except BaseException:
+                os.close(ours)
+                raise
+            finally:
+                os.close(theirs)
         finally:
-            os.close(theirs)
             os.close(null)
         probe = Probe(self, started, ours, reply, cgroup=target.cgroup, seconds=seconds)
         self._running.add(probe)

@@ -266,10 +266,10 @@ def test_a_paused_container_is_not_checked_and_stays_what_it_was(site: Site) -> 
 
     async def scenario() -> None:
         async with site.running() as engine:
-            await healthy(site, engine, "iced", shell("sleep 0.1", Timeout=300 * MS, Retries=1))
+            await healthy(site, engine, "iced", shell("sleep 0.1", Timeout=2000 * MS, Retries=1))
             await when(engine, "iced", lambda health: health.Status == "healthy")
             await engine.containers.pause("iced")
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(2.5)
             shown = await engine.containers.inspect("iced")
             assert (shown.State.Status, shown.State.Health.Status) == ("paused", "healthy")
             seen = [event for event in await events(engine) if event.startswith("exec_create")]
