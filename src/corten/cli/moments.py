@@ -26,7 +26,7 @@ def to_seconds(text: str) -> str:
     try:
         nanoseconds = time.time_ns() - _age(text) if _looks_like_age(text) else _date(text)
     except ValueError:
-        raise ClientError(f"invalid value for time: {text}: use seconds, RFC 3339 or an age such as 10m") from None
+        raise ClientError(f'failed to parse value as time or duration: "{text}"') from None
     return f"{nanoseconds // 10**9}.{nanoseconds % 10**9:09d}"
 
 

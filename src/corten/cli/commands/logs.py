@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from corten.cli import streams
 from corten.cli.options import Flag
+from corten.client.errors import ClientError
 from corten.client.transport import quote
 
 TYPE_CHECKING = False
@@ -30,7 +31,7 @@ def logs(session: Session, given: Options, arguments: list[str]) -> int:
     query = {"stdout": "1", "stderr": "1", "tail": given.text("tail")}
     for flag in ("since", "until"):
         if given.text(flag):
-            query[flag] = moment(given.text(flag))
+            query[flag] = moment(given.text(flag), flag)
     for flag in ("details", "follow", "timestamps"):
         if given.flag(flag):
             query[flag] = "1"
@@ -41,8 +42,11 @@ def logs(session: Session, given: Options, arguments: list[str]) -> int:
     return 0
 
 
-def moment(text: str) -> str:
+def moment(text: str, flag: str) -> str:
     """A point in time as the API takes it: seconds since the epoch, from a date or from an age such as ``42m``."""
     from corten.cli.moments import to_seconds
 
-    return to_seconds(text)
+    try:
+        return to_seconds(text)
+    except ClientError as error:
+        raise ClientError(f'invalid value for "{flag}": {error}') from None
