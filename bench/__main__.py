@@ -33,6 +33,7 @@ def groups(both: Pair, scratch: Path, busybox: Path) -> dict[str, Callable[[], I
         "memory": lambda: memory.memory(both),
         "images": lambda: images.images(both, debian, scratch),
         "logs": lambda: output.logs(both),
+        "ends": lambda: output.ends(both),
         "ports": lambda: ports.ports(both),
         "stop": lambda: stop.stop(both),
         "health": lambda: health.health(both),

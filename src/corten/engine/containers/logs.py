@@ -57,11 +57,13 @@ class LogStream:
                 yield chunk
             return
         entries = iter(entries_of(self._path, self._options))
-        while chunk := await asyncio.to_thread(self._gather, entries):
+        chunk = await asyncio.to_thread(self._gather, entries)
+        while chunk:
             yield chunk
+            chunk = b"" if len(chunk) < _BATCH else await asyncio.to_thread(self._gather, entries)
 
     def _gather(self, entries: Iterable[Entry]) -> bytes:
-        """Up to about 64 KiB of output."""
+        """About 64 KiB of output; less is the end of it."""
         parts, size = [], 0
         for entry in entries:
             part = self._render(entry)
