@@ -15,7 +15,7 @@ from corten.errors import RuntimeFailure
 from corten.linux import mount as m
 from corten.linux import terminal
 from corten.linux.path import Root
-from corten.runtime.rootfs import Tree, find, new_filesystem, set_attributes
+from corten.runtime.rootfs import Tree, new_filesystem, set_attributes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ def _cover(source: int, target: int) -> None:
 
 def _existing(tree: Tree, path: str) -> int:
     try:
-        return find(tree, path)
+        return tree.kernel.find(tree.root, path)
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
             return -1

@@ -135,7 +135,7 @@ def assemble(
     if (spec.get("root") or {}).get("readonly"):
         rootfs.set_attributes(tree.fd, m.MOUNT_ATTR_RDONLY, 0)
     close_import_fence()  # (12)
-    _pivot(tree.fd, shared=bool(spread & m.MS_SHARED))  # (13)
+    _pivot(tree.fd, spread)  # (13)
     return Assembled(tree.proc, slave)
 
 
@@ -240,14 +240,16 @@ def close_import_fence() -> None:
     sys.path_hooks[:] = []
 
 
-def _pivot(root: int, *, shared: bool) -> None:
+def _pivot(root: int, propagation: int) -> None:
     """pivot_root(2), NOTES: both arguments ".", the old root comes to lie on top and is detached."""
     old = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     os.fchdir(root)
     m.pivot_root(".", ".")
     os.fchdir(old)  # mount(2) reads "." as the working directory itself, not as what lies on top of it
-    if shared:  # or the detaching would be seen on the host
+    if propagation & m.MS_SHARED:  # or the detaching would be seen on the host
         m.mount("", ".", "", m.MS_SLAVE | m.MS_REC)
     m.umount2(".", m.MNT_DETACH)
     os.close(old)
     os.chdir("/")
+    if own := propagation & (m.MS_SHARED | m.MS_UNBINDABLE):  # the rest is what a new mount is anyway
+        m.mount("", "/", "", own)

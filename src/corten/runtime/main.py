@@ -73,6 +73,7 @@ class Log:
 
 def entry() -> None:
     """The command's entry point; ends the process with its exit code."""
+    _fill_standard_streams()
     options = flags.Options()
     command = ""
     log = Log(options)
@@ -89,6 +90,14 @@ def entry() -> None:
         code = _EXEC_FAILED if command == "exec" else _FAILED
     sys.stdout.flush()
     os._exit(code)
+
+
+def _fill_standard_streams() -> None:
+    """A standard stream the caller closed becomes the null device, or the next descriptor of ours would take its place
+    and be the program's."""
+    while (fd := os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)) < 3:
+        os.set_inheritable(fd, True)
+    os.close(fd)
 
 
 def _dispatch(options: flags.Options, command: str, rest: list[str], log: Log) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from corten.errors import InvalidArgument
+from corten.errors import InvalidArgument, NotSupported
 from corten.linux import mount as m
 
 TYPE_CHECKING = False
@@ -42,8 +42,8 @@ _PROPAGATION: Final[Mapping[str, int]] = {
     "runbindable": m.MS_UNBINDABLE | m.MS_REC,
 }
 # Flags of the superblock; those of a new file system only.
-_SUPERBLOCK: Final = frozenset({"sync", "dirsync", "mand", "lazytime"})
-_IGNORED: Final = frozenset({"defaults", "async", "nomand", "norro", "nolazytime", "loud", "silent"})
+_SUPERBLOCK: Final = frozenset({"sync", "dirsync", "mand", "lazytime", "iversion"})
+_IGNORED: Final = frozenset({"defaults", "async", "nomand", "norro", "nolazytime", "noiversion", "loud", "silent"})
 
 
 class MountOptions:
@@ -87,6 +87,8 @@ def parse(options: Sequence[str]) -> MountOptions:
             made.copy_up = True
         elif option in _IGNORED:
             continue
+        elif option == "remount":
+            raise NotSupported("mounts: option remount is not supported: give the mount its options where it is made")
         elif option in ("idmap", "ridmap"):
             made.idmap, made.idmap_recursive = True, option == "ridmap"
         elif option in _SUPERBLOCK:

@@ -19,6 +19,7 @@ from corten.linux import mount as m
 from corten.linux import procfs
 from corten.linux.path import Root
 from corten.runtime import copyup
+from corten.runtime.kernelfs import KernelMounts
 from corten.runtime.options import MountOptions, parse
 
 TYPE_CHECKING = False
@@ -39,8 +40,7 @@ class Tree:
 
     ``fd`` the root mount, ``proc`` a procfs of the container's pid namespace, ``dev`` and ``devpts`` what was mounted
     there. ``bound_dev``: /dev is a bind mount and its devices are not ours to make. ``shift``: the container's user
-    namespace, None when it is the host's. ``kernel``: where procfs and sysfs were mounted and nothing else since ->
-    their descriptors.
+    namespace, None when it is the host's. ``kernel``: where procfs and sysfs are.
     """
 
     __slots__ = ("bound_dev", "cgroup_private", "dev", "devpts", "fd", "group", "kernel", "proc", "root", "shift")
@@ -52,7 +52,7 @@ class Tree:
         self.dev = -1
         self.devpts = -1
         self.bound_dev = False
-        self.kernel: dict[str, int] = {}
+        self.kernel = KernelMounts()
         self.group = group
         self.cgroup_private = cgroup_private
         self.shift = shift
@@ -64,6 +64,8 @@ def isolate(point: str, propagation: int) -> None:
     Slave by default. With a shared one the mount that holds ``point`` is made private, or the container's root would
     appear on the host and pivot_root(2) would refuse it.
     """
+    if propagation & m.MS_UNBINDABLE:  # only the root is to be so in the end, and it is yet to be cloned from here
+        propagation = m.MS_PRIVATE | m.MS_REC
     if not propagation & m.MS_SHARED:
         m.mount("", "/", "", propagation or m.MS_SLAVE | m.MS_REC)
         return
@@ -244,10 +246,7 @@ def mount_one(tree: Tree, entry: dict[str, Any]) -> None:
     set_propagation(fd, options.propagation)
     if tree.shift is not None:
         _give(tree.shift, fd, fstype)
-    if target in tree.kernel:
-        os.close(tree.kernel.pop(target))
-    if fstype in ("proc", "sysfs"):
-        tree.kernel[target] = os.dup(fd)
+    tree.kernel.note(target, fstype, fd)
     if fstype == "tmpfs" and target == "/dev":
         tree.dev = fd
     elif fstype == "devpts" and target == "/dev/pts":
@@ -272,6 +271,7 @@ def _bind(tree: Tree, entry: dict[str, Any], target: str, options: MountOptions)
     _map_ids(tree, clone, entry, options)
     is_directory = stat.S_ISDIR(os.fstat(clone).st_mode)
     where = tree.root.directory(target) if is_directory else tree.root.file(target)
+    tree.kernel.guard(clone, where, target)
     m.move_mount(clone, where)
     os.close(where)
     set_attributes(clone, options.attr_set, options.attr_clr)
@@ -296,6 +296,7 @@ def _mount_kernel(tree: Tree, fstype: str, target: str, options: MountOptions) -
     """proc and sysfs go on an ordinary directory only: a link there would put them where the masks are not."""
     fd = new_filesystem(fstype, fstype, options.data, options.attr_set)
     where = _plain_directory(tree, target, fstype)
+    tree.kernel.guard(fd, where, target)
     m.move_mount(fd, where)
     os.close(where)
     return fd
@@ -315,6 +316,7 @@ def _plain_directory(tree: Tree, target: str, fstype: str) -> int:
 
 def _mount_new(tree: Tree, fstype: str, source: str, target: str, options: MountOptions) -> int:
     where, covers = _directory(tree, target)
+    tree.kernel.guard(-1, where, target)
     attributes = options.attr_set & ~m.MOUNT_ATTR_RDONLY if options.copy_up else options.attr_set
     data = list(options.data) if tree.shift is None else tree.shift.data(fstype, options.data)
     if fstype == "tmpfs" and covers and not any(key == "mode" for key, _ in data):  # as what it covers, runc's rule
@@ -349,6 +351,7 @@ def _mount_cgroup(tree: Tree, target: str, options: MountOptions) -> int:
     if group is None:
         raise RuntimeFailure(f"a cgroup mount at {target} needs linux.cgroupsPath")
     where = _plain_directory(tree, target, "cgroup")
+    tree.kernel.guard(-1, where, target)
     if group.hierarchy.version == 2:
         fd = _cgroup2(tree, group, options)
         m.move_mount(fd, where)
@@ -392,19 +395,6 @@ def _cgroup2(tree: Tree, group: Group, options: MountOptions) -> int:
     fd = m.open_tree(m.AT_FDCWD, join(group.hierarchy.unified, group.path), m.OPEN_TREE_CLONE)
     set_attributes(fd, options.attr_set, 0)
     return fd
-
-
-def find(tree: Tree, path: str) -> int:
-    """A descriptor of what the container will find at absolute ``path``.
-
-    What lies on procfs or sysfs is looked up from the descriptor of that mount: by now the image may have exchanged its
-    /proc for a link, and the mount would be bare under the other name (CVE-2019-19921, CVE-2023-27561).
-    """
-    path = os.path.normpath(path)
-    for point in sorted(tree.kernel, key=len, reverse=True):
-        if path.startswith(f"{point}/"):
-            return Root(tree.kernel[point]).open(path[len(point) + 1 :])
-    return tree.root.open(path)
 
 
 def ensure_proc(tree: Tree) -> None:
