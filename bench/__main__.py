@@ -16,7 +16,7 @@ from tests.harness.images import busybox_tar
 from bench import disk
 from bench.measure import Row, table
 from bench.peers import Pair, pair
-from bench.rows import commands, health, images, memory, output, overload, ports, scale, start, stop
+from bench.rows import commands, files, health, images, memory, output, overload, ports, scale, start, stop
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -34,6 +34,8 @@ def groups(both: Pair, scratch: Path, busybox: Path) -> dict[str, Callable[[], I
         "images": lambda: images.images(both, debian, scratch),
         "logs": lambda: output.logs(both),
         "ends": lambda: output.ends(both),
+        "cp": lambda: files.copies(both, scratch),
+        "commit": lambda: files.commit(both, scratch),
         "ports": lambda: ports.ports(both),
         "stop": lambda: stop.stop(both),
         "health": lambda: health.health(both),

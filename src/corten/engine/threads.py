@@ -6,7 +6,7 @@ Refuses to know what is done.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from concurrent.futures import Executor
 from typing import TypeVar
 
@@ -38,7 +38,7 @@ async def settle(running: "asyncio.Future[T]") -> None:
         running.exception()
 
 
-async def stream(pool: Executor, source: Generator[bytes, None, None]) -> AsyncIterator[bytes]:
+async def stream(pool: Executor, source: Generator[bytes, None, None]) -> AsyncGenerator[bytes, None]:
     """The pieces of ``source``, the next ones made while these are sent; it is closed when the consumer stops."""
     loop = asyncio.get_running_loop()
     ahead = loop.run_in_executor(pool, _batch, source)

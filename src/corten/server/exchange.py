@@ -69,6 +69,10 @@ class Exchange:
         self.started = True
         self._outlet.write(framing.response_head(status, fields))
 
+    def widen(self) -> None:
+        """Many megabytes follow."""
+        self._outlet.widen()
+
     async def write(self, payload: bytes) -> None:
         """One piece, sent at once; waits while the client is slow.
 

@@ -48,25 +48,35 @@ def last_word(path: str) -> str:
 
 def look(root: Root, path: str) -> Found:
     """What is at ``path``; OSError as lstat(2)."""
-    whole = absolute(path)
-    fd = root.open(whole, _LOOK)
-    try:
-        status = os.fstat(fd)
-    finally:
-        os.close(fd)
-    link = root.canonical(whole) if stat.S_ISLNK(status.st_mode) else ""
-    return Found(last_word(whole), status, link)
+    archive = Archive(root, path)
+    archive.close()
+    return archive.found
 
 
-def archive(root: Root, path: str, *, sparse: bool = False) -> Generator[bytes, None, None]:
-    """The tar stream of what is at ``path``: a directory with everything below it, or one entry."""
-    whole = absolute(path)
-    base = os.fsencode(last_word(whole))
-    packer = Packer(sparse=sparse)
-    found = root.open(whole, _LOOK)
-    try:
-        if stat.S_ISDIR(os.fstat(found).st_mode):
-            top = os.open(b".", DIRECTORY, dir_fd=found)
+class Archive:
+    """The tar stream of what is at ``path``: a directory with everything below it, or one entry.
+
+    It is opened once: whatever the name leads to later, this is what is packed. OSError as lstat(2).
+    """
+
+    def __init__(self, root: Root, path: str, *, sparse: bool = False) -> None:
+        whole = absolute(path)
+        self._sparse = sparse
+        self._fd = root.open(whole, _LOOK)
+        try:
+            status = os.fstat(self._fd)
+            link = root.canonical(whole) if stat.S_ISLNK(status.st_mode) else ""
+        except OSError:
+            self.close()
+            raise
+        self.found = Found(last_word(whole), status, link)
+
+    def pieces(self) -> Generator[bytes, None, None]:
+        """The stream."""
+        packer = Packer(sparse=self._sparse)
+        base = os.fsencode(self.found.name)
+        if stat.S_ISDIR(self.found.status.st_mode):
+            top = os.open(b".", DIRECTORY, dir_fd=self._fd)
             try:
                 prefix = base.rstrip(b"/") + b"/"
                 yield from directory_entry(top, prefix)
@@ -74,14 +84,12 @@ def archive(root: Root, path: str, *, sparse: bool = False) -> Generator[bytes, 
             finally:
                 os.close(top)
         else:
-            holder = root.open(posixpath.dirname(whole), os.O_PATH | os.O_DIRECTORY)
-            try:
-                yield from packer.member(holder, base, base, os.stat(base, dir_fd=holder, follow_symlinks=False))
-            finally:
-                os.close(holder)
-    finally:
-        os.close(found)
-    yield writer.END
+            yield from packer.node(self._fd, base)
+        yield writer.END
+
+    def close(self) -> None:
+        """Give the descriptor back, once the stream is over."""
+        os.close(self._fd)
 
 
 def extract(

@@ -71,32 +71,50 @@ class Packer:
     def member(self, holder: int, name: bytes | str, path: bytes, status: os.stat_result) -> Iterator[bytes]:
         """One entry that is no directory, with its data; nothing for a socket (tar has no word for it)."""
         kind = stat.S_IFMT(status.st_mode)
-        if kind not in _KINDS:
-            return
-        if status.st_nlink > 1:
-            first = self._links.setdefault((status.st_dev, status.st_ino), path)
-            if first != path:
-                entry = describe(path, status)
-                entry.kind, entry.link, entry.size = header.LINK, first, 0
-                yield writer.encode(entry)
-                return
-        if kind == stat.S_IFREG:
-            yield from self._file(holder, name, path)
-            return
-        entry = describe(path, status)
-        if kind == stat.S_IFLNK:
+        if kind in (stat.S_IFREG, stat.S_IFLNK):
             try:
-                entry.link = os.readlink(os.fsencode(name), dir_fd=holder)
-            except OSError as error:
-                if error.errno in (errno.ENOENT, errno.EINVAL):
-                    return  # exchanged since it was looked at
-                raise
-        yield writer.encode(entry)
+                fd = os.open(name, _LOOK, dir_fd=holder)
+            except _GONE:
+                return
+            try:
+                yield from self.node(fd, path)
+            finally:
+                os.close(fd)
+        elif kind in _KINDS and (entry := self._linked(path, status)) is None:
+            yield writer.encode(describe(path, status))
+        elif kind in _KINDS and entry is not None:
+            yield writer.encode(entry)
 
-    def _file(self, holder: int, name: bytes | str, path: bytes) -> Iterator[bytes]:
-        fd = _open_regular(holder, name)
-        if fd < 0:
-            return
+    def node(self, fd: int, path: bytes) -> Iterator[bytes]:
+        """The same for a descriptor that was opened with O_PATH: it is what it is, whatever its name is now."""
+        status = os.fstat(fd)
+        kind = stat.S_IFMT(status.st_mode)
+        if kind not in _KINDS or kind == stat.S_IFDIR:
+            return  # a directory took the place of what was looked at
+        entry = self._linked(path, status)
+        if entry is not None:
+            yield writer.encode(entry)
+        elif kind == stat.S_IFREG:
+            yield from self._file(fd, path)
+        else:
+            entry = describe(path, status)
+            if kind == stat.S_IFLNK:
+                entry.link = os.readlink(b"", dir_fd=fd)
+            yield writer.encode(entry)
+
+    def _linked(self, path: bytes, status: os.stat_result) -> Entry | None:
+        """The entry of a file that was packed under another name already."""
+        if status.st_nlink < 2:
+            return None
+        first = self._links.setdefault((status.st_dev, status.st_ino), path)
+        if first == path:
+            return None
+        entry = describe(path, status)
+        entry.kind, entry.link, entry.size = header.LINK, first, 0
+        return entry
+
+    def _file(self, look: int, path: bytes) -> Iterator[bytes]:
+        fd = os.open(f"/proc/self/fd/{look}", _READ)
         try:
             status = os.fstat(fd)
             entry = describe(path, status)
@@ -157,20 +175,6 @@ def xattrs(fd: int) -> header.Records | None:
 
 def _names(directory: int) -> Iterator[bytes]:
     return iter(sorted(map(os.fsencode, os.listdir(directory))))
-
-
-def _open_regular(holder: int, name: bytes | str) -> int:
-    """A descriptor for reading, -1 when the name is gone or no regular file (any more)."""
-    try:
-        look = os.open(name, _LOOK, dir_fd=holder)
-    except _GONE:
-        return -1
-    try:
-        if not stat.S_ISREG(os.fstat(look).st_mode):
-            return -1
-        return os.open(f"/proc/self/fd/{look}", _READ)
-    finally:
-        os.close(look)
 
 
 def _content(fd: int, offset: int, length: int) -> Iterator[bytes]:

@@ -79,7 +79,8 @@ class Site:
 
     async def create(self, engine: Engine, *command: str, name: str = "", **fields: Any) -> str:
         host = fields.pop("host", None) or HostConfig(NetworkMode="none")
-        body = ContainerCreate(Image="busybox", Cmd=list(command), HostConfig=host, **fields)
+        fields.setdefault("Image", "busybox")
+        body = ContainerCreate(Cmd=list(command), HostConfig=host, **fields)
         return (await engine.containers.create(body, name=name)).Id
 
     async def run(self, engine: Engine, *command: str, **fields: Any) -> tuple[int, dict[int, bytes]]:

@@ -9,7 +9,7 @@ import os
 import stat
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime
 from typing import Final, TypeVar
 
@@ -58,9 +58,13 @@ class Copier:
         """``GET /containers/{id}/archive``: what it is, and its tar stream."""
         container = self._roster.find(reference)
         async with self._views.open(container) as root:
-            found = await self._told(lambda: path_stat(files.look(root, path)), reference, path)
-            self._notices.container(container.record, "archive-path")
-            yield found, stream(self._pool, files.archive(root, path, sparse=sparse))
+            archive = await self._told(lambda: files.Archive(root, path, sparse=sparse), reference, path)
+            try:
+                self._notices.container(container.record, "archive-path")
+                async with aclosing(stream(self._pool, archive.pieces())) as chunks:
+                    yield path_stat(archive.found), chunks
+            finally:
+                archive.close()
 
     async def extract(self, reference: str, path: str, body: AsyncIterator[bytes], *, strict: bool, own: bool) -> None:
         """``PUT /containers/{id}/archive``; ``own`` gives what is new to the container's user, if it has one."""

@@ -66,6 +66,7 @@ async def export(call: Call) -> None:
 
 
 async def _send(call: Call, chunks: AsyncIterator[bytes]) -> None:
+    call.exchange.widen()
     async for chunk in chunks:
         await call.exchange.write(chunk)
     call.exchange.end()
