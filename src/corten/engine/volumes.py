@@ -170,9 +170,7 @@ class VolumeService:
             undo.push_async_callback(self._delete, name)
         if not point.no_copy and not point.read_only:
             await asyncio.to_thread(self._store.copy_up, name, self._snapshotter.lowers(chain_id), point.destination)
-        path = str(self._store.path(name))
-        source = f"{path}/{point.subpath}" if point.subpath else path
-        found = msgspec.structs.replace(point, name=name, source=source, driver="local")
+        found = msgspec.structs.replace(point, name=name, source=str(self._store.path(name)), driver="local")
         return self._mounted(found, volume) if volume.options else found
 
     def _mounted(self, point: MountPoint, volume: StoredVolume) -> MountPoint:

@@ -17,7 +17,7 @@ from corten.cgroup.hierarchy import join
 from corten.errors import InvalidArgument, RuntimeFailure
 from corten.linux import mount as m
 from corten.linux import procfs
-from corten.linux.path import Root
+from corten.linux.path import RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, Root, openat2
 from corten.runtime import copyup
 from corten.runtime.kernelfs import KernelMounts
 from corten.runtime.options import MountOptions, parse
@@ -267,7 +267,7 @@ def _give(shift: Shift, fd: int, fstype: str) -> None:
 
 def _bind(tree: Tree, entry: dict[str, Any], target: str, options: MountOptions) -> int:
     recursive = options.recursive or not options.bind
-    clone = m.open_tree(m.AT_FDCWD, entry["source"], m.OPEN_TREE_CLONE | (m.AT_RECURSIVE if recursive else 0))
+    clone = _source(entry, m.OPEN_TREE_CLONE | (m.AT_RECURSIVE if recursive else 0))
     _map_ids(tree, clone, entry, options)
     is_directory = stat.S_ISDIR(os.fstat(clone).st_mode)
     where = tree.root.directory(target) if is_directory else tree.root.file(target)
@@ -277,6 +277,32 @@ def _bind(tree: Tree, entry: dict[str, Any], target: str, options: MountOptions)
     set_attributes(clone, options.attr_set, options.attr_clr)
     set_attributes(clone, options.rec_set, options.rec_clr, recursive=True)
     return clone
+
+
+def _source(entry: dict[str, Any], flags: int) -> int:
+    """A detached clone of what is to be bound; with the engine's key ``corten.subpath`` of a part of it.
+
+    Containers write there: the part is looked up beneath the source and cloned by its descriptor, so that no link
+    leads out of it, now or a moment later (CVE-2017-1002101, CVE-2021-25741, CVE-2024-21626).
+    """
+    inner = entry.get("corten.subpath")
+    if not inner:
+        return m.open_tree(m.AT_FDCWD, entry["source"], flags)
+    top = os.open(entry["source"], _DIRECTORY)
+    try:
+        part = openat2(top, inner, os.O_PATH, resolve=RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS)
+    except OSError as error:
+        if error.errno in (errno.EXDEV, errno.ELOOP):
+            text = f'path concatenation escapes the base directory, base: "{entry["source"]}", subpath: "{inner}"'
+        else:
+            text = f"cannot access path {entry['source']}/{inner}: {os.strerror(error.errno or 0).lower()}"
+        raise RuntimeFailure(text) from None
+    finally:
+        os.close(top)
+    try:
+        return m.open_tree(part, "", flags | m.AT_EMPTY_PATH)
+    finally:
+        os.close(part)
 
 
 def _map_ids(tree: Tree, clone: int, entry: dict[str, Any], options: MountOptions) -> None:

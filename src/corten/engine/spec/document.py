@@ -228,7 +228,12 @@ def _user_mount(point: MountPoint, facts: Facts) -> dict[str, Any]:
     if facts.id_map is not None and point.type == "volume":  # the engine keeps it, with the container's ids
         options.append("idmap")
     options.append(point.propagation or DEFAULT_PROPAGATION)
-    return {"destination": point.destination, "type": "bind", "source": point.source, "options": options}
+    mount: dict[str, Any] = {
+        "destination": point.destination, "type": "bind", "source": point.source, "options": options,
+    }  # fmt: skip
+    if point.subpath:  # containers write to a volume: the part is found, safely, at the moment it is mounted
+        mount["corten.subpath"] = point.subpath
+    return mount
 
 
 def _tmpfs_mount(path: str, text: str) -> dict[str, Any]:
