@@ -104,7 +104,8 @@ class Engine:
         for problem in problems:
             logger.error("%s", problem)
         for container in self._roster:
-            self.images.in_use(container.record.image_id, container.id)
+            for user, used in container.record.images():
+                self.images.in_use(used, user)
         self.images.set_running(self._is_running)
         await self.networks.startup(
             {item.id: item.record.network for item in self._roster if item.record.network}

@@ -40,7 +40,8 @@ class MountPoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     ``source`` is a host path (bind), a volume's data directory (volume; filled when the volume is known) or empty
     (tmpfs); ``filesystem`` is (type, source) of a volume that is mounted rather than bound. ``read_only_top`` leaves
-    submounts of a read-only bind writable. ``origin`` is how it was asked for: ``bind`` (-v), ``mount``
+    submounts of a read-only bind writable. ``layers`` are an image's directories, uppermost first, ``image`` its id.
+    ``origin`` is how it was asked for: ``bind`` (-v), ``mount``
     (--mount), ``image`` (VOLUME), ``from`` (--volumes-from).
     """
 
@@ -63,6 +64,8 @@ class MountPoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     create_source: bool = False
     read_only_top: bool = False
     origin: str = ""
+    image: str = ""
+    layers: tuple[str, ...] = ()
 
 
 def _valid_mode(mode: str) -> bool:
@@ -132,7 +135,7 @@ def parse_mount(mount: Mount) -> MountPoint:
 
     Raises:
         InvalidArgument: ``invalid mount config for type "T": ...``
-        NotSupported: type image, npipe, cluster.
+        NotSupported: type npipe, cluster.
     """
     try:
         if not mount.Target:
@@ -144,7 +147,9 @@ def parse_mount(mount: Mount) -> MountPoint:
             return _parse_volume_mount(mount)
         if mount.Type == "tmpfs":
             return _parse_tmpfs_mount(mount)
-        if mount.Type in ("image", "cluster", "npipe"):
+        if mount.Type == "image":
+            return _parse_image_mount(mount)
+        if mount.Type in ("cluster", "npipe"):
             raise NotSupported(f"--mount type={mount.Type} is not supported yet")
         raise InvalidArgument("mount type unknown")
     except InvalidArgument as exc:
@@ -203,6 +208,24 @@ def _parse_volume_mount(mount: Mount) -> MountPoint:
         subpath=subpath,
         anonymous=not mount.Source,
         no_copy=bool(options and options.NoCopy),
+        origin="mount",
+    )
+
+
+def _parse_image_mount(mount: Mount) -> MountPoint:
+    """Always read-only: nothing of an image changes."""
+    if not mount.Source:
+        raise InvalidArgument("field Source must not be empty")
+    _refuse(mount, "BindOptions", "VolumeOptions", "TmpfsOptions")
+    subpath = mount.ImageOptions.Subpath if mount.ImageOptions else ""
+    if subpath and (subpath.startswith("/") or ".." in subpath.split("/")):
+        raise InvalidArgument("subpath must be a relative path within the image")
+    return MountPoint(
+        type="image",
+        destination=_clean(mount.Target),
+        source=mount.Source,
+        read_only=True,
+        subpath=subpath,
         origin="mount",
     )
 

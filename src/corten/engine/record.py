@@ -160,6 +160,11 @@ class ContainerRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
         """The image's unpacked root; None for a container on nothing."""
         return Digest(self.chain_id) if self.chain_id else None
 
+    def images(self) -> list[tuple[str, str]]:
+        """(who uses it, image id): the container its own, each of its mounts one."""
+        mounted = [(f"{self.id}:{point.destination}", point.image) for point in self.mounts if point.image]
+        return [(self.id, self.image_id), *mounted]
+
     def with_state(self, state: State) -> "ContainerRecord":
         """A copy in another state."""
         return msgspec.structs.replace(self, state=state)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corten.api.types.container import BindOptions, Mount, TmpfsOptions, VolumeOptions
+from corten.api.types.container import BindOptions, ImageOptions, Mount, TmpfsOptions, VolumeOptions
 from corten.engine.containers import render
 from corten.engine.containers.framing import frame
 from corten.engine.containers.top import select
@@ -156,9 +156,20 @@ def test_wrong_mounts(mount: Mount, text: str) -> None:
     assert text in str(caught.value)
 
 
-def test_image_mounts_are_not_supported() -> None:
-    with pytest.raises(NotSupported, match="--mount type=image"):
-        parse_mount(Mount(Type="image", Source="x", Target="/a"))
+def test_image_mounts_are_read_only() -> None:
+    point = parse_mount(Mount(Type="image", Source="x", Target="/a", ImageOptions=ImageOptions(Subpath="b/c")))
+    assert (point.type, point.source, point.subpath, point.read_only) == ("image", "x", "b/c", True)
+    for wrong in (
+        Mount(Type="image", Target="/a"),
+        Mount(Type="image", Source="x", Target="/a", TmpfsOptions=TmpfsOptions()),
+    ):
+        with pytest.raises(InvalidArgument, match='invalid mount config for type "image": field'):
+            parse_mount(wrong)
+
+
+def test_npipe_mounts_are_not_supported() -> None:
+    with pytest.raises(NotSupported, match="--mount type=npipe"):
+        parse_mount(Mount(Type="npipe", Source="x", Target="/a"))
 
 
 def test_two_mounts_on_one_place() -> None:

@@ -119,7 +119,8 @@ class Creator:
             container.rootfs = rootfs
             undo.pop_all()
         self._volumes.settle(container.record)
-        self._images.in_use(image.id, container_id)  # (8)
+        for user, used in container.record.images():
+            self._images.in_use(used, user)  # (8)
         self._notices.container(container.record, "create")
         return ContainerCreateResponse(Id=container_id, Warnings=warnings)
 
@@ -144,12 +145,22 @@ class Creator:
         self, record: ContainerRecord, image: Image, undo: AsyncExitStack
     ) -> tuple[ContainerRecord, list[Mount]]:
         """The volumes (5), then the snapshot and directory (6), each with its undoing."""
-        points = self._mounts(record)
+        points = tuple([await self._with_image(point) for point in self._mounts(record)])
         loop = asyncio.get_running_loop()
         volumes = await self._volumes.resolve(points, image.chain_id, record.id, undo)
         undo.callback(self._delete_files, record.id)
         rootfs = await loop.run_in_executor(None, self._make_files, record.id, image.chain_id)
         return msgspec.structs.replace(record, mounts=volumes), rootfs
+
+    async def _with_image(self, point: MountPoint) -> MountPoint:
+        """An image that is to be mounted, found; other mounts as they are."""
+        if point.type != "image":
+            return point
+        image = await self._images.resolve(point.source)
+        layers = await asyncio.to_thread(self._snapshotter.lowers, image.chain_id)
+        if not layers:
+            raise InvalidArgument(f"image {point.source} has no files to mount")
+        return msgspec.structs.replace(point, image=str(image.id), layers=tuple(map(str, layers)))
 
     def _make_files(self, container_id: str, chain_id: Digest | None) -> list[Mount]:
         rootfs = self._snapshotter.prepare(container_id, chain_id)

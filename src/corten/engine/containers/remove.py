@@ -102,7 +102,8 @@ class Remover:
         except (OSError, CortenError) as exc:
             await self._fail(container, exc)
             raise CortenError(f"container {record.id}: failed to remove its files: {exc}") from exc
-        self._images.release(record.image_id, record.id)
+        for user, used in record.images():
+            self._images.release(used, user)
         await self._roster.discard(container)  # (6)
         self._notices.container(record, "destroy")
         container.announce_removal()  # (7)

@@ -231,6 +231,8 @@ def _user_mount(point: MountPoint, facts: Facts) -> dict[str, Any]:
     mount: dict[str, Any] = {
         "destination": point.destination, "type": "bind", "source": point.source, "options": options,
     }  # fmt: skip
+    if point.layers:
+        mount["corten.layers"] = list(point.layers)
     if point.subpath:  # containers write to a volume: the part is found, safely, at the moment it is mounted
         mount["corten.subpath"] = point.subpath
     return mount
