@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import tempfile
@@ -246,6 +247,23 @@ def test_a_dead_sink_holds_up_nobody_and_the_loss_is_shown(engine: EngineProcess
     deaf.close()
     os.unlink(f"{directory}/deaf")
     os.rmdir(directory)
+
+
+def test_a_new_shim_goes_on_logging_to_the_sink_and_the_cache(
+    fresh_engine: EngineProcess, sinks: dict[str, Server]
+) -> None:
+    engine, server = fresh_engine, sinks["tcp"]
+    flags = ["--log-driver", "syslog", "--log-opt", "syslog-address=tcp://127.0.0.1:5514"]
+    script = "i=0; while :; do i=$((i + 1)); echo tick $i; sleep 0.05; done"
+    with removed(engine, "ticks"):
+        engine.docker("run", "-d", "--network", "none", "--name", "ticks", *flags, "busybox", "sh", "-c", script)
+        server.until(b"tick 3\n")
+        before = engine.shim_pid()
+        os.kill(before, signal.SIGKILL)
+        last = int(server.got.rsplit(b"tick ", 1)[1].split()[0])
+        server.until(b"tick %d\n" % (last + 20))
+        assert engine.shim_pid() != before
+        assert f"tick {last + 20}\n" in engine.docker("logs", "ticks").stdout
 
 
 def test_non_blocking_keeps_every_line_while_there_is_room(engine: EngineProcess) -> None:
