@@ -83,3 +83,19 @@ def test_many_slow_readers_of_logs_and_events(engine: EngineProcess) -> None:
             piece = client.socket.recv(1 << 20)
             assert piece
             data += piece
+
+
+def test_a_log_replayed_to_clients_that_do_not_read_holds_nothing(engine: EngineProcess) -> None:
+    with container(engine, "sh", "-c", "seq 300000; sleep 60") as busy, ExitStack() as opened:
+        engine.api("POST", f"/containers/{busy}/start")
+        while engine.docker("logs", "--tail", "1", busy).stdout != "300000\n":
+            pass
+        for _ in range(12):
+            deaf = opened.enter_context(raw(engine))
+            deaf.send("POST", f"/containers/{busy}/attach?logs=1&stream=1&stdout=1&stderr=1", upgrade=True)
+            deaf.head()
+        is_whole(engine)
+        engine.api("POST", f"/containers/{busy}/kill")
+        assert engine.api("POST", f"/containers/{busy}/wait")["StatusCode"] == 137
+        data = deaf.rest()  # one that reads after all gets the whole log
+        assert data.count(b"\n") == 300_000

@@ -177,7 +177,7 @@ def test_names_and_bodies_that_are_wrong_have_dockers_status(engine):
             ("GET", f"/containers/{identifier}/logs", None, 400),
             ("GET", '/containers/json?filters={"nonsense":["1"]}', None, 400),
             ("POST", f"/containers/{identifier}/wait?condition=never", None, 400),
-            ("POST", f"/containers/{identifier}/pause", None, 501),
+            ("POST", f"/containers/{identifier}/pause", None, 409),
             ("DELETE", "/networks/bridge", None, 403),
             ("GET", "/volumes/nothing", None, 404),
         ):

@@ -7,17 +7,22 @@ first. With ``logs`` the container's log so far is written to the client before 
 import asyncio
 import os
 import socket
+from typing import Final
 
 from corten.engine.containers.facts import HostFacts
 from corten.engine.containers.framing import frame
-from corten.engine.containers.logs import entries_of
 from corten.engine.containers.notices import Notices
 from corten.engine.lifecycle import Status
 from corten.engine.roster import Roster
 from corten.engine.shims import Shim
-from corten.engine.streams import Attachment, AttachOptions, ClientStream, LogsOptions, parse_detach_keys, take_over
+from corten.engine.streams import Attachment, AttachOptions, ClientStream, parse_detach_keys, take_over
 from corten.engine.tasks import Container
 from corten.errors import Conflict, CortenError
+from corten.logs.json_file import STREAMS
+from corten.logs.reader import Follower
+
+#: Seconds for what was logged between the replay and the moment the container is held.
+_PATIENCE: Final = 2.0
 
 
 class Attacher:
@@ -45,20 +50,52 @@ class Attacher:
         return container.record.config.Tty
 
     async def attach(self, reference: str, options: AttachOptions, client: ClientStream) -> None:
-        """Take the connection; returns when the client is the shim's (or waits for the start)."""
-        async with self._roster.exclusive(reference) as container:
-            config = container.record.config
-            attachment = await take_over(client, options, terminal=config.Tty, stdin_open=config.OpenStdin)
-            try:
-                if options.logs:
-                    await asyncio.to_thread(self._replay, container, options, attachment)
-                if options.stream:
-                    await self._hand_over(container, attachment)
-            except BaseException:
-                attachment.close()
-                raise
-            if not options.stream:
-                attachment.close()
+        """Take the connection; returns when the client is the shim's (or waits for the start).
+
+        A log is written to the client before the container is held, because the client may be slow; what was added
+        meanwhile comes while it is held, and a client that does not take that little is let go.
+        """
+        if not options.logs:
+            async with self._roster.exclusive(reference) as container:
+                await self._join(container, options, await self._take(container, options, client))
+            return
+        container = self._roster.find(reference)
+        began = container.record.state.alive
+        attachment = await self._take(container, options, client)
+        path = self._facts.log_path(container.record)
+        replay = _Replay(path, options, attachment) if path else None
+        try:
+            if replay is not None:
+                await replay.send()
+            async with self._roster.exclusive(reference) as container:
+                if replay is not None:
+                    await asyncio.wait_for(replay.send(), _PATIENCE)
+                if began and not container.record.state.alive:
+                    attachment.close()  # it has seen the end; another life of the container is not what it asked for
+                else:
+                    await self._join(container, options, attachment)
+        except (OSError, TimeoutError):
+            attachment.close()
+        except BaseException:
+            attachment.close()
+            raise
+        finally:
+            if replay is not None:
+                replay.close()
+
+    async def _take(self, container: Container, options: AttachOptions, client: ClientStream) -> Attachment:
+        config = container.record.config
+        return await take_over(client, options, terminal=config.Tty, stdin_open=config.OpenStdin)
+
+    async def _join(self, container: Container, options: AttachOptions, attachment: Attachment) -> None:
+        try:
+            if options.stream:
+                await self._hand_over(container, attachment)
+        except BaseException:
+            attachment.close()
+            raise
+        if not options.stream:
+            attachment.close()
         self._notices.container(container.record, "attach")
 
     async def _hand_over(self, container: Container, attachment: Attachment) -> None:
@@ -73,17 +110,37 @@ class Attacher:
                 raise
         attachment.close()
 
-    def _replay(self, container: Container, options: AttachOptions, attachment: Attachment) -> None:
-        """The log so far, framed as the shim will go on; blocks, so it runs in a thread."""
-        path = self._facts.log_path(container.record)
-        if not path:
-            return
-        wanted = LogsOptions(stdout=options.stdout, stderr=options.stderr)
-        framed = bool(attachment.options["framed"])
-        with socket.socket(fileno=os.dup(attachment.fd)) as client:
-            client.setblocking(True)
-            try:
-                for stream, _, data, _ in entries_of(path, wanted):
-                    client.sendall(frame(stream, data) if framed else data)
-            finally:
-                client.setblocking(False)
+
+class _Replay:
+    """The log so far, framed as the shim will go on; no thread waits for the client."""
+
+    def __init__(self, path: str, options: AttachOptions, attachment: Attachment) -> None:
+        self._follower = Follower(path)
+        self._wanted = {name for name in STREAMS if getattr(options, name)}
+        self._framed = bool(attachment.options["framed"])
+        self._client = socket.socket(fileno=os.dup(attachment.fd))
+        self._client.setblocking(False)
+
+    async def send(self) -> None:
+        """Everything that is in the log by now.
+
+        Raises:
+            OSError: the client is gone.
+        """
+        loop = asyncio.get_running_loop()
+        while True:
+            reading = loop.run_in_executor(None, self._follower.poll)
+            entries = await asyncio.shield(reading)
+            if not entries:
+                return
+            pieces = [
+                frame(stream, data) if self._framed else data
+                for stream, _, data, _ in entries
+                if stream in self._wanted
+            ]
+            await loop.sock_sendall(self._client, b"".join(pieces))
+
+    def close(self) -> None:
+        """Give back what is ours; the attachment has its own descriptor."""
+        self._follower.close()
+        self._client.close()
