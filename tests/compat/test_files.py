@@ -165,6 +165,8 @@ def test_bytes_survive_both_ways(cli: Client, tmp_path: Path) -> None:
     names = ["plain", "sp ace", "\u00fcn\u00efc\u00f6de", "a" * 200, "new\nline"]
     for name in names:
         (tmp_path / name).write_bytes(os.urandom(5000))
+    (tmp_path / "big").write_bytes(os.urandom(9_000_001))
+    names.append("big")
     with (tmp_path / "sparse").open("wb") as file:
         file.write(b"head")
         file.seek(50 << 20)

@@ -67,6 +67,22 @@ def _connect_tcp(endpoint: Endpoint) -> _socket.socket:
     raise failure
 
 
+def _send_chunk(stream: _socket.socket, piece: bytes) -> None:
+    """One chunk; a large piece is not copied for its framing, where the socket is a plain one."""
+    head = b"%x\r\n" % len(piece)
+    if type(stream) is not _socket.socket or len(piece) < PIECE:
+        stream.sendall(b"%b%b\r\n" % (head, piece))
+        return
+    sent = stream.sendmsg([head, piece, b"\r\n"])
+    if sent < len(head):
+        stream.sendall(head[sent:])
+    rest = max(sent - len(head), 0)
+    if rest < len(piece):
+        stream.sendall(memoryview(piece)[rest:])
+        rest = len(piece)
+    stream.sendall(b"\r\n"[rest - len(piece) :])
+
+
 def _widen(stream: _socket.socket) -> None:
     """Room for a large upload: with the usual 200 kB both sides change places for every piece of it, socket(7)."""
     try:
@@ -180,7 +196,7 @@ class Connection:
             _widen(self.socket)
             for piece in body:
                 if piece:
-                    self.socket.sendall(b"%x\r\n%b\r\n" % (len(piece), piece))
+                    _send_chunk(self.socket, piece)
             self.socket.sendall(b"0\r\n\r\n")
 
     def receive(self, *, bodyless: bool = False) -> Response:
