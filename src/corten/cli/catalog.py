@@ -55,7 +55,7 @@ COMMANDS = (
     Command("container rm", SOME, (1, MANY), "lifecycle:rm", ("container remove", "rm")),
     Command("container run", RUN, (1, MANY), "run:run", ("run",), interspersed=False),
     Command("container start", SOME, (1, MANY), "attach:start", ("start",)),
-    Command("container stats", f"{O} [CONTAINER...]", (0, MANY), "", ("stats",)),
+    Command("container stats", f"{O} [CONTAINER...]", (0, MANY), "stats:stats", ("stats",)),
     Command("container stop", SOME, (1, MANY), "lifecycle:stop", ("stop",)),
     Command("container top", "CONTAINER [ps OPTIONS]", (1, MANY), "containers:top", ("top",), interspersed=False),
     Command("container unpause", "CONTAINER [CONTAINER...]", (1, MANY), "lifecycle:unpause", ("unpause",)),

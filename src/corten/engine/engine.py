@@ -40,6 +40,7 @@ from corten.engine.containers.remove import Remover
 from corten.engine.containers.restart import Restarter
 from corten.engine.containers.service import ContainerService
 from corten.engine.containers.start import Starter
+from corten.engine.containers.stats import Stats
 from corten.engine.containers.stop import Stopper
 from corten.engine.containers.supervision import Supervision
 from corten.engine.containers.update import Updater
@@ -134,6 +135,7 @@ class Engine:
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
+        await self._stats.sampler.close()
         await self._restarts.close()
         await self._health.close()
         await self._exits.settle()
@@ -189,6 +191,7 @@ class Engine:
         self._closing.callback(profiles.close)
         self.volumes = VolumeService(self._volume_store, self._snapshotter, roster, notices)
         self.execs = ExecService(roster, shim, links, notices, profiles)
+        self._stats = Stats(roster, self._hierarchy, facts)
         self._pauser = pauser = Pauser(roster, shim, notices)
         stopper = Stopper(roster, shim, notices, pauser, fast=config.fast_stop)
         self._remover = remover = Remover(
@@ -248,6 +251,7 @@ class Engine:
             pauser=pauser,
             stopper=stopper,
             remover=remover,
+            stats=self._stats,
             updater=Updater(roster, self._hierarchy, self._limits, facts, notices),
             listing=listing,
             pruner=Pruner(roster, remover, config.data_root, notices),

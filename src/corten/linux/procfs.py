@@ -66,3 +66,27 @@ def state(pid: int) -> str:
     with open(f"/proc/{pid}/stat", "rb") as file:
         stat = file.read()
     return chr(stat[stat.rindex(b")") + 2])
+
+
+def interfaces(pid: int) -> dict[str, list[int]]:
+    """/proc/PID/net/dev, the interfaces of the process's network namespace: eight counters of what was received, then
+    eight of what was sent (bytes, packets, errors, dropped, ...); proc_pid_net(5). Empty when the process is gone.
+    """
+    try:
+        with open(f"/proc/{pid}/net/dev", encoding="ascii", errors="replace") as file:
+            lines = file.readlines()[2:]
+    except OSError:
+        return {}
+    found = {}
+    for line in lines:
+        name, _, counters = line.rpartition(":")
+        found[name.strip()] = [int(word) for word in counters.split()]
+    return found
+
+
+def processor_time(line: str) -> int:
+    """The first line of /proc/stat as nanoseconds of all processors: user, nice, system, idle, iowait, irq and softirq
+    (steal and guest are no time of this machine's own, or are counted already); proc_stat(5). Pure.
+    """
+    tick = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+    return sum(map(int, line.split()[1:8])) * tick

@@ -10,8 +10,8 @@ import os
 import select
 import sys
 
+from corten.cgroup import stats as usage
 from corten.cgroup.group import Group
-from corten.cgroup.hierarchy import read
 from corten.errors import Conflict, InvalidArgument
 from corten.linux import process as linux_process
 from corten.oci.runtime import encode
@@ -23,15 +23,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Final
 
-_UNLIMITED: Final = (1 << 64) - 1
 _DEFAULT_INTERVAL: Final = "5s"
 _UNITS: Final = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000}
 _OOM_INTERVAL: Final = 1000  # milliseconds between two looks at the kernel's count
-_BLKIO_V1: Final = (
-    ("ioServiceBytesRecursive", "blkio.throttle.io_service_bytes_recursive"),
-    ("ioServicedRecursive", "blkio.throttle.io_serviced_recursive"),
-)
-_IO_V2: Final = {"rbytes": (0, "Read"), "wbytes": (0, "Write"), "rios": (1, "Read"), "wios": (1, "Write")}
 
 
 def show(host: Host, identifier: str, options: Options) -> None:
@@ -85,121 +79,12 @@ def milliseconds(text: str) -> int:
 
 def stats(group: Group) -> dict[str, Any]:
     """What runc calls ``data``, from the files of v1 or v2."""
-    version = group.hierarchy.version
-    made = {
-        "cpu": _cpu_v1(group) if version == 1 else _cpu_v2(group),
-        "memory": _memory_v1(group) if version == 1 else _memory_v2(group),
-        "pids": {"current": _number(group, "pids", "pids.current"), "limit": _number(group, "pids", "pids.max")},
-        "blkio": _blkio_v1(group) if version == 1 else _blkio_v2(group),
-    }
-    if made["pids"]["limit"] == _UNLIMITED:
-        made["pids"].pop("limit")
-    return made
-
-
-def _text(group: Group, controller: str, file: str) -> str:
-    directory = group.directory(controller)
-    return read(f"{directory}/{file}") if directory else ""
-
-
-def _number(group: Group, controller: str, file: str) -> int:
-    text = _text(group, controller, file).strip()
-    if text == "max":
-        return _UNLIMITED
-    return int(text) if text.isdecimal() else 0
-
-
-def _table(group: Group, controller: str, file: str) -> dict[str, int]:
-    found = {}
-    for line in _text(group, controller, file).splitlines():
-        key, _, value = line.partition(" ")
-        if value.isdecimal():
-            found[key] = int(value)
-    return found
-
-
-def _throttling(table: dict[str, int], unit: int, key: str) -> dict[str, int]:
-    return {
-        "periods": table.get("nr_periods", 0),
-        "throttledPeriods": table.get("nr_throttled", 0),
-        "throttledTime": table.get(key, 0) * unit,
-    }
-
-
-def _cpu_v1(group: Group) -> dict[str, Any]:
-    tick = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
-    spent = _table(group, "cpuacct", "cpuacct.stat")
-    usage = {
-        "total": _number(group, "cpuacct", "cpuacct.usage"),
-        "percpu": [int(word) for word in _text(group, "cpuacct", "cpuacct.usage_percpu").split()],
-        "kernel": spent.get("system", 0) * tick,
-        "user": spent.get("user", 0) * tick,
-    }
-    return {"usage": usage, "throttling": _throttling(_table(group, "cpu", "cpu.stat"), 1, "throttled_time")}
-
-
-def _cpu_v2(group: Group) -> dict[str, Any]:
-    table = _table(group, "", "cpu.stat")  # there without the controller, too
-    usage = {
-        "total": table.get("usage_usec", 0) * 1000,
-        "kernel": table.get("system_usec", 0) * 1000,
-        "user": table.get("user_usec", 0) * 1000,
-    }
-    return {"usage": usage, "throttling": _throttling(table, 1000, "throttled_usec")}
-
-
-def _memory_v1(group: Group) -> dict[str, Any]:
-    raw = _table(group, "memory", "memory.stat")
-    made: dict[str, Any] = {"cache": raw.get("cache", 0), "raw": raw}
-    for key, prefix in (("usage", ""), ("swap", "memsw."), ("kernel", "kmem."), ("kernelTCP", "kmem.tcp.")):
-        made[key] = {
-            name: _number(group, "memory", f"memory.{prefix}{file}")
-            for name, file in (
-                ("usage", "usage_in_bytes"), ("max", "max_usage_in_bytes"), ("failcnt", "failcnt"),
-                ("limit", "limit_in_bytes"),
-            )
-        }  # fmt: skip
-    return made
-
-
-def _memory_v2(group: Group) -> dict[str, Any]:
-    raw = _table(group, "memory", "memory.stat")
-    usage = {
-        "usage": _number(group, "memory", "memory.current"),
-        "max": _number(group, "memory", "memory.peak"),
-        "limit": _number(group, "memory", "memory.max"),
-        "failcnt": _table(group, "memory", "memory.events").get("max", 0),
-    }
-    swap = {
-        "usage": _number(group, "memory", "memory.swap.current"),
-        "limit": _number(group, "memory", "memory.swap.max"),
-    }
-    return {"cache": raw.get("file", 0), "raw": raw, "usage": usage, "swap": swap}
-
-
-def _blkio_v1(group: Group) -> dict[str, Any]:
-    made: dict[str, Any] = {}
-    for key, file in _BLKIO_V1:
-        made[key] = []
-        for line in _text(group, "blkio", file).splitlines():
-            words = line.split()
-            if len(words) == 3:
-                made[key].append(_entry(words[0], words[1], int(words[2])))
-    return made
-
-
-def _blkio_v2(group: Group) -> dict[str, Any]:
-    made: list[list[dict[str, Any]]] = [[], []]
-    for line in _text(group, "io", "io.stat").splitlines():
-        device, *pairs = line.split()
-        for pair in pairs:
-            key, _, value = pair.partition("=")
-            if key in _IO_V2:
-                place, word = _IO_V2[key]
-                made[place].append(_entry(device, word, int(value)))
-    return {key: made[place] for place, (key, _) in enumerate(_BLKIO_V1)}
-
-
-def _entry(device: str, word: str, value: int) -> dict[str, Any]:
-    major, _, minor = device.partition(":")
-    return {"major": int(major), "minor": int(minor), "op": word, "value": value}
+    memory, pids = usage.memory(group), usage.pids(group)
+    if group.hierarchy.version == 1:
+        for key, prefix in (("swap", "memsw."), ("kernel", "kmem."), ("kernelTCP", "kmem.tcp.")):
+            memory[key] = usage.counter(group, prefix)
+    else:
+        memory["swap"] = usage.swap(group)
+    if pids["limit"] == usage.UNLIMITED:
+        pids.pop("limit")
+    return {"cpu": usage.cpu(group), "memory": memory, "pids": pids, "blkio": usage.blkio(group)}

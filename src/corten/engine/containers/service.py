@@ -4,7 +4,7 @@ Only hands over to the use cases, which hold the rules; what several of them nee
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 
 from corten.api.filters import Filters
 from corten.api.types.container import (
@@ -29,6 +29,7 @@ from corten.engine.containers.prune import Pruner
 from corten.engine.containers.remove import Remover
 from corten.engine.containers.rename import rename
 from corten.engine.containers.start import Starter
+from corten.engine.containers.stats import Stats
 from corten.engine.containers.stop import Stopper
 from corten.engine.containers.top import Top
 from corten.engine.containers.update import Updater
@@ -59,6 +60,7 @@ class ContainerService:
         pauser: Pauser,
         stopper: Stopper,
         remover: Remover,
+        stats: Stats,
         updater: Updater,
         listing: Listing,
         pruner: Pruner,
@@ -74,6 +76,7 @@ class ContainerService:
         self._pauser = pauser
         self._stopper = stopper
         self._remover = remover
+        self._stats = stats
         self._updater = updater
         self._listing = listing
         self._pruner = pruner
@@ -169,6 +172,11 @@ class ContainerService:
         found = await self._top.top(ref, ps_args)
         self._notices.container(container.record, "top")
         return found
+
+    def stats(self, ref: str, *, stream: bool, one_shot: bool) -> AsyncGenerator[bytes, None]:
+        """``GET /containers/{id}/stats``: lines of JSON; raises its errors before the first."""
+        self._stats.check(ref, stream=stream, one_shot=one_shot)
+        return self._stats.lines(ref, stream=stream, one_shot=one_shot)
 
     async def resize(self, ref: str, height: int, width: int) -> None:
         """``POST /containers/{id}/resize``."""

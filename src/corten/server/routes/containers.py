@@ -1,5 +1,6 @@
 """Routes of containers."""
 
+from contextlib import aclosing
 from typing import Final
 
 from corten.api.gates import shape_create, shape_exec, shape_update
@@ -116,6 +117,16 @@ async def top(call: Call) -> Reply:
     return json(await call.engine.containers.top(call.name, call.query.text("ps_args")))
 
 
+async def stats(call: Call) -> None:
+    one_shot = call.query.flag("one-shot") and call.at_least(41)
+    lines = call.engine.containers.stats(call.name, stream=call.query.flag("stream", default=True), one_shot=one_shot)
+    call.begin(JSON)
+    async with aclosing(lines):  # a client that leaves is no longer measured for
+        async for line in lines:
+            await call.exchange.write(line)
+    call.exchange.end()
+
+
 async def resize(call: Call) -> Reply:
     height, width = window(call)
     await call.engine.containers.resize(call.name, height, width)
@@ -213,6 +224,7 @@ ROUTES: Final = (
     Route("POST", "/containers/prune", prune),
     Route("GET", "/containers/{name}/json", inspect),
     Route("GET", "/containers/{name}/top", top),
+    Route("GET", "/containers/{name}/stats", stats),
     Route("GET", "/containers/{name}/logs", logs),
     Route("POST", "/containers/{name}/start", start, ("checkpoint", "checkpoint-dir")),
     Route("POST", "/containers/{name}/stop", stop),

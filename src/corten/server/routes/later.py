@@ -18,7 +18,6 @@ _NO_SWARM: Final = (
 _NOT_IN_SWARM: Final = "This node is not part of a swarm"
 
 _NOT_YET: Final = (
-    "GET /containers/{name}/stats",
     "GET /containers/{name}/checkpoints",
     "POST /containers/{name}/checkpoints",
     "DELETE /containers/{name}/checkpoints/{checkpoint}",
