@@ -7,12 +7,18 @@ Durability is chosen per transaction (sqlite.org/wal.html, sqlite.org/pragma.htm
 syncs the WAL and with it every earlier commit; a plain one is ordered and atomic, but a power cut may lose the last
 of them. A killed process loses neither.
 
+A full disk does not keep anybody from deleting: space for the WAL and for some growth of the file is allocated in
+advance, beyond the ends of both files (fallocate(2), FALLOC_FL_KEEP_SIZE), so that no one else can take it; a commit
+that still finds none folds the WAL into the file and tries again. What fails then is an OSError, ENOSPC.
+
 A file SQLite cannot read does not stop the engine: it is set aside as ``<name>.corrupt-<n>``, what can still be read
 is copied into a new database, and :attr:`Database.problems` says so.
 """
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import os
 import sqlite3
 import threading
@@ -24,6 +30,7 @@ from typing import Final, NamedTuple
 from corten.errors import Unavailable
 from corten.storage.durable import sync_directory
 
+_LIBC = ctypes.CDLL(None, use_errno=True)
 SCHEMA_VERSION: Final = 1
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS records (
@@ -33,6 +40,9 @@ CREATE TABLE IF NOT EXISTS quarantine (
   at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP);
 CREATE TABLE IF NOT EXISTS pulse (id INTEGER PRIMARY KEY, beats INTEGER NOT NULL);
 """
+_WAL_RESERVE: Final = 4 << 20  # SQLite folds the WAL back at 1,000 pages of 4 KiB (wal_autocheckpoint)
+_GROWTH: Final = 1 << 20
+_KEEP_SIZE: Final = 1  # linux/falloc.h
 _PUT: Final = (
     "INSERT INTO records(collection, key, value) VALUES (?, ?, ?) "
     "ON CONFLICT(collection, key) DO UPDATE SET value = excluded.value"
@@ -71,9 +81,17 @@ class Database:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             self._connection = _open(path)
+        except sqlite3.OperationalError as error:
+            # Nothing is wrong with what is in the file (sqlite.org/rescode.html): no space, no access, an I/O error.
+            raise Unavailable(f"{path} cannot be opened: {error}") from error
         except sqlite3.DatabaseError as error:
             self._connection = self._replace(error)
         self._synchronous = ""
+        self._reserved = 0
+        # Open as long as the database is: to close it would let go of SQLite's own locks on the file (fcntl(2), POSIX
+        # locks; sqlite.org/howtocorrupt.html, 2.2).
+        self._file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        self._reserve()
 
     def load(self, collection: str) -> Iterator[tuple[str, bytes]]:
         """Every (key, value) of a collection, in order of insertion.
@@ -124,13 +142,40 @@ class Database:
         """Fold the WAL into the database and close it."""
         with self._lock:
             self._connection.close()
+            os.close(self._file)
 
     def _commit(self, pending: Transaction, *, durable: bool) -> None:
         if not pending.changes:
             return
-        with self._lock, self._unit(durable=durable):
+        with self._lock:
+            try:
+                self._write(pending, durable=durable)
+            except OSError:
+                self._connection.execute("PRAGMA wal_checkpoint(RESTART)")
+                self._write(pending, durable=durable)
+            self._reserve()
+
+    def _write(self, pending: Transaction, *, durable: bool) -> None:
+        with self._unit(durable=durable):
             for statement, values in pending.changes:
                 self._connection.execute(statement, values)
+
+    def _reserve(self) -> None:
+        """Allocate what deletions on a full disk need; again whenever half of the file's growth is used up."""
+        with suppress(OSError):
+            size = self._path.stat().st_size
+            if size + _GROWTH // 2 > self._reserved:
+                self._reserve_log()
+                _allocate(self._file, size + _GROWTH)
+                self._reserved = size + _GROWTH
+
+    def _reserve_log(self) -> None:
+        """The WAL's space; SQLite locks nothing in that file."""
+        descriptor = os.open(f"{self._path}-wal", os.O_RDWR | os.O_CLOEXEC)
+        try:
+            _allocate(descriptor, _WAL_RESERVE)
+        finally:
+            os.close(descriptor)
 
     @contextmanager
     def _unit(self, *, durable: bool) -> Iterator[None]:
@@ -147,9 +192,11 @@ class Database:
                 # this one must become durable all the same.
                 self._connection.execute(_BEAT)
             self._connection.execute("COMMIT")
-        except BaseException:
+        except BaseException as error:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
+            if _is_full(error):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fspath(self._path)) from error
             raise
 
     def _replace(self, error: sqlite3.DatabaseError) -> sqlite3.Connection:
@@ -189,6 +236,15 @@ def dump(path: Path) -> Dump:
     finally:
         connection.close()
     return found
+
+
+def _is_full(error: BaseException) -> bool:
+    return isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode == sqlite3.SQLITE_FULL
+
+
+def _allocate(descriptor: int, size: int) -> None:
+    """fallocate(2): blocks for ``size`` bytes, the file's length unchanged; nothing where that is not known."""
+    _LIBC.fallocate(descriptor, _KEEP_SIZE, ctypes.c_int64(0), ctypes.c_int64(size))
 
 
 def _open(path: Path) -> sqlite3.Connection:

@@ -1,0 +1,141 @@
+"""A full disk: every verb says so or works, the engine stays up, and what gives space back always works.
+
+The data root lies on a small ext4 of its own, without blocks reserved for root, filled to the last block by a file that
+is not the engine's.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.harness.engine import EngineProcess
+
+pytestmark = pytest.mark.root
+
+SIZE = 64 << 20
+FULL = "no space left on device"
+
+
+class SmallDisk:
+    """An engine whose data root can be filled."""
+
+    def __init__(self, engine: EngineProcess) -> None:
+        self.engine = engine
+        self.ballast = engine.data_root / "ballast"
+
+    @classmethod
+    @contextmanager
+    def running(cls, busybox_tar: Path, *flags: str) -> Iterator[SmallDisk]:
+        root = Path(tempfile.mkdtemp(prefix="corten-test-"))
+        with ExitStack() as stack:
+            stack.callback(shutil.rmtree, root)
+            engine = EngineProcess(root, flags)
+            disk = root / "disk"
+            with disk.open("wb") as file:
+                file.truncate(SIZE)
+            subprocess.run(["mkfs.ext4", "-q", "-m", "0", str(disk)], check=True, capture_output=True)
+            engine.data_root.mkdir()
+            subprocess.run(["mount", "-o", "loop", str(disk), str(engine.data_root)], check=True)
+            stack.callback(unmount, engine.data_root)
+            stack.callback(engine.end)
+            small = cls(engine)
+            stack.callback(small.empty)
+            engine.start()
+            engine.import_image(busybox_tar, "busybox:latest")
+            yield small
+
+    def fill(self) -> None:
+        """Not a block left."""
+        descriptor = os.open(self.ballast, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        try:
+            for piece in (1 << 20, 4096):
+                with pytest.raises(OSError, match="No space left on device"):
+                    _write_for_ever(descriptor, bytes(piece))
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def empty(self) -> None:
+        """All the space again."""
+        self.ballast.unlink(missing_ok=True)
+
+    @property
+    def free(self) -> int:
+        found = os.statvfs(self.engine.data_root)
+        return found.f_bavail * found.f_frsize
+
+    def whole(self) -> None:
+        """The engine answers, and a stopped one leaves nothing damaged, missing or half made."""
+        assert self.engine.answers()
+        self.engine.stop()
+        found = self.engine.verify()
+        self.engine.start()
+        assert found == []
+
+
+def _write_for_ever(descriptor: int, piece: bytes) -> None:
+    while os.write(descriptor, piece):
+        pass
+
+
+def unmount(target: Path) -> None:
+    """Once nothing uses it any more; the kernel may still be ending a mount namespace."""
+    deadline = time.monotonic() + 10
+    while subprocess.run(["umount", str(target)], capture_output=True, check=False).returncode:
+        assert time.monotonic() < deadline, f"{target} stays busy"
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def small(busybox_tar: Path) -> Iterator[SmallDisk]:
+    with SmallDisk.running(busybox_tar) as small:
+        yield small
+
+
+def refused(small: SmallDisk, *command: str) -> None:
+    """The command fails and says why."""
+    result = small.engine.docker(*command, check=False)
+    assert result.returncode != 0, f"{command} worked on a full disk: {result.stdout}"
+    assert FULL in result.stderr.lower() + result.stdout.lower(), f"{command}: {result.stderr}"
+    assert small.engine.answers()
+
+
+def test_what_makes_things_says_that_the_disk_is_full(small: SmallDisk, busybox_tar: Path) -> None:
+    engine = small.engine
+    archive = engine.root / "saved.tar"
+    engine.docker("tag", "busybox", "other")
+    engine.docker("save", "-o", str(archive), "busybox")
+    engine.docker("create", "--name", "made", "busybox", "true")
+    engine.docker("run", "-d", "--name", "runs", "busybox", "sleep", "600")
+    small.fill()
+    refused(small, "import", str(busybox_tar), "second")
+    refused(small, "commit", "runs", "committed")
+    refused(small, "run", "--name", "new", "busybox", "true")
+    refused(small, "create", "--name", "newer", "-v", "/data", "busybox", "true")
+    # What needs no new space, or very little, works.
+    assert engine.docker("ps", "-a", "--format", "{{.Names}}").stdout.split() == ["runs", "made"]
+    assert engine.docker("exec", "runs", "echo", "here").stdout == "here\n"
+    assert engine.docker("images", "-q").returncode == 0
+    engine.docker("logs", "runs")
+    engine.docker("inspect", "runs")
+    engine.docker("system", "df")
+    inside = engine.docker("exec", "runs", "sh", "-c", "dd if=/dev/zero of=/file bs=1k count=100", check=False)
+    assert "No space left on device" in inside.stderr
+    # What gives space back works too.
+    engine.docker("rm", "-f", "runs")
+    engine.docker("rm", "made")
+    engine.docker("system", "prune", "-a", "-f", "--volumes")
+    assert engine.docker("ps", "-aq").stdout == engine.docker("images", "-q").stdout == ""
+    small.empty()
+    engine.docker("load", "-i", str(archive))
+    assert engine.docker("run", "--rm", "busybox", "echo", "again").stdout == "again\n"
+    small.whole()
