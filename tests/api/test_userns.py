@@ -65,6 +65,15 @@ def test_each_container_has_ids_that_no_other_running_one_has(engine: EngineProc
     engine.docker("rm", "-f", "two", "three")
 
 
+def test_files_of_a_running_one_are_refused_by_name(engine: EngineProcess) -> None:
+    engine.corten("run", "-d", "--name", "looked", "--userns", "auto", "busybox", "sh", "-c", "echo x > /f; sleep 60")
+    refusal = engine.docker("cp", "looked:/f", "-", check=False)
+    assert "runs in a user namespace: stop it to copy its files" in refusal.stderr
+    engine.docker("kill", "looked")
+    assert engine.docker("cp", "looked:/f", "-").stdout.startswith("f\0")
+    engine.docker("rm", "looked")
+
+
 def test_files_volumes_and_the_image_as_users_expect(engine: EngineProcess) -> None:
     """What one start wrote is there with the same owners at the next, under whatever ids that has, and on disk."""
     script = (

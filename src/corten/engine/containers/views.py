@@ -17,7 +17,7 @@ from corten.engine.shims import Shim
 from corten.engine.spec import document
 from corten.engine.tasks import Container
 from corten.engine.volumes import VolumeService
-from corten.errors import Conflict
+from corten.errors import Conflict, NotSupported
 from corten.linux.path import Root
 from corten.storage.snapshot import Snapshotter
 
@@ -37,6 +37,7 @@ class Views:
 
         Raises:
             Conflict: it is being removed.
+            NotSupported: it runs in a user namespace, whose mounts nobody outside may clone.
         """
         view = container.view
         async with view.lock:
@@ -54,6 +55,8 @@ class Views:
 
     async def _make(self, container: Container) -> list[int]:
         record = container.record
+        if record.id_map is not None and record.state.alive:
+            raise NotSupported(f"container {record.id} runs in a user namespace: stop it to copy its files")
         await self._volumes.prepare_sources(record.mounts)
         if container.rootfs is None:
             container.rootfs = await asyncio.to_thread(self._snapshotter.prepare, record.id, record.chain)
