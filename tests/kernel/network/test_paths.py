@@ -13,6 +13,7 @@ from corten.network.firewall import Firewall
 from corten.network.model import BridgeNetwork, Endpoint, Publication
 from tests.kernel.network.topology import (
     HOST_ADDRESS,
+    PATIENCE,
     arrives,
     ask_udp,
     get,
@@ -108,7 +109,7 @@ def test_nothing_else_of_a_container_is_reachable(plant: Plant, neighbour: int) 
     container, address = plant.container()
     publish(plant, address)
     with http_server(container, INNER), http_server(container, 9999):
-        assert reachable(neighbour, HOST_ADDRESS, WEB)
+        assert reachable(neighbour, HOST_ADDRESS, WEB, timeout=PATIENCE)
         assert not reachable(neighbour, address, INNER)
         assert not reachable(neighbour, address, 9999)
         assert not reachable(neighbour, HOST_ADDRESS, 9999)
@@ -195,7 +196,7 @@ def test_two_engines_in_one_namespace_are_apart(host: int, neighbour: int) -> No
             assert inside(neighbour, lambda: get(HOST_ADDRESS, 9090)).startswith("hello ")
             assert not reachable(first, second_address, INNER)
             assert not reachable(second, first_address, INNER)
-            assert reachable(first, HOST_ADDRESS, 9090)
+            assert reachable(first, HOST_ADDRESS, 9090, timeout=PATIENCE)
             publish(one, first_address, host_ip="127.0.0.1", protocol="udp")
             inside(second, lambda: send_loopback_over("eth0", str(two.network.gateway)))
             assert not arrives(second, "127.0.0.1", WEB, at=first, inner=first_address, inner_port=INNER)
@@ -225,7 +226,7 @@ def test_reload_keeps_what_lives_and_drops_the_rest(plant: Plant, neighbour: int
     publish(plant, "172.17.99.99", host_port=7070)
     plant.firewall.load([kept])
     with http_server(container, INNER):
-        assert reachable(neighbour, HOST_ADDRESS, WEB)
+        assert reachable(neighbour, HOST_ADDRESS, WEB, timeout=PATIENCE)
     elements = libnftables.run(f"list map ip {plant.firewall.name} published")
     assert "7070" not in elements
     assert str(WEB) in elements

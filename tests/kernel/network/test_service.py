@@ -21,7 +21,7 @@ from corten.engine.networks.service import NetworkService, Sandbox
 from corten.errors import CortenError, Forbidden, InvalidArgument, NoSuchNetwork
 from corten.linux.netlink import libnftables, route
 from corten.linux.netlink.message import ROUTE, Connection
-from tests.kernel.network.topology import HOST_ADDRESS, ask_udp, get, http_server, inside, reachable, udp_echo
+from tests.kernel.network.topology import HOST_ADDRESS, PATIENCE, ask_udp, get, http_server, inside, reachable, udp_echo
 
 pytestmark = pytest.mark.root
 
@@ -160,7 +160,7 @@ def test_a_hundred_ports_are_published_fast(host: int, neighbour: int, tmp_path:
         assert time.monotonic() - started < 0.25
         assert sandbox.netns_fd is not None
         with http_server(sandbox.netns_fd, 8099):
-            assert await asyncio.to_thread(reachable, neighbour, HOST_ADDRESS, 8099)
+            assert await asyncio.to_thread(reachable, neighbour, HOST_ADDRESS, 8099, timeout=PATIENCE)
         await service.release("web" * 8)
         assert elements(tmp_path) == ""
         sandbox.close()
@@ -179,8 +179,8 @@ def test_iptables_with_a_dropping_forward_chain(host: int, neighbour: int, tmp_p
         inner = sandbox.netns_fd
         assert inner is not None
         with http_server(inner, 80), http_server(neighbour, 80):
-            assert await asyncio.to_thread(reachable, neighbour, HOST_ADDRESS, 8080)
-            assert await asyncio.to_thread(reachable, inner, "10.77.0.2", 80)
+            assert await asyncio.to_thread(reachable, neighbour, HOST_ADDRESS, 8080, timeout=PATIENCE)
+            assert await asyncio.to_thread(reachable, inner, "10.77.0.2", 80, timeout=PATIENCE)
             assert not await asyncio.to_thread(reachable, neighbour, sandbox.record.ip, 80)
         sandbox.close()
         again = NetworkService(config(tmp_path), EventService())
@@ -230,7 +230,7 @@ def test_restarted_engine_takes_over_what_runs_and_drops_the_rest(host: int, nei
         with http_server(kept.netns_fd, 80):
             second = NetworkService(config(tmp_path), EventService())
             await second.startup({"kept" * 8: kept.record})
-            assert await asyncio.to_thread(reachable, neighbour, HOST_ADDRESS, 8080)
+            assert await asyncio.to_thread(reachable, neighbour, HOST_ADDRESS, 8080, timeout=PATIENCE)
             assert "9090" not in elements(tmp_path)
             with pytest.raises(CortenError, match="port is already allocated"):
                 await second.attach(request("next", ("80/tcp", "", "8080")))
@@ -326,7 +326,7 @@ def test_a_deleted_table_is_made_again_with_everything_in_it(host: int, neighbou
         for sandbox, port in ((first, 8080), (second, 9090)):
             assert sandbox.netns_fd is not None
             with http_server(sandbox.netns_fd, 80):
-                assert await asyncio.to_thread(reachable, neighbour, HOST_ADDRESS, port)
+                assert await asyncio.to_thread(reachable, neighbour, HOST_ADDRESS, port, timeout=PATIENCE)
         await asyncio.to_thread(libnftables.run, "flush ruleset")
         await service.release("one" * 8)
         first.close()

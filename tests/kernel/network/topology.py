@@ -21,6 +21,8 @@ from corten.network import sandbox
 Result = TypeVar("Result")
 
 HOST_ADDRESS = "10.77.0.1"
+#: Seconds for a connection that must come about: a first SYN that is lost is sent again after one.
+PATIENCE = 10.0
 NEIGHBOUR_ADDRESS = "10.77.0.2"
 
 
