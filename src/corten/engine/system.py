@@ -185,7 +185,6 @@ class SystemService:
             },
             "Debug": self._config.debug,
             "LoggingDriver": self._config.log_driver,
-            "EventsListener": self._events.listeners,
             "DockerRootDir": self._config.data_root,
             "HttpProxy": "",
             "HttpsProxy": "",
