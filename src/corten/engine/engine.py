@@ -199,19 +199,9 @@ class Engine:
         )
         self._health = HealthMonitor(roster, shim, profiles, links, notices, stopper.end_unhealthy)
         starter = Starter(
-            config,
-            roster,
-            shim,
-            self.networks,
-            self.volumes,
-            self._snapshotter,
-            profiles,
-            facts,
-            links,
-            self._user_namespaces,
-            notices,
-            self._health.watch,
-        )
+            config, roster, shim, self.networks, self.volumes, self._snapshotter, profiles, facts, links,
+            self._user_namespaces, notices, self._health.watch,
+        )  # fmt: skip
         self._restarts = Restarter(roster, starter)
         self._exits = ExitHandler(
             roster,
@@ -227,6 +217,10 @@ class Engine:
             roster, shim, self.execs, self._exits, notices, partial(recovery.end_strays, config, self._hierarchy)
         )
         listing = Listing(config, roster, self.images, self.networks, self.execs, self._snapshotter, facts, links)
+        creator = Creator(
+            config, self._limits, roster, self.images, self.networks, self.volumes, self._snapshotter, joins, links,
+            self._user_namespaces, notices,
+        )  # fmt: skip
         self.containers = ContainerService(
             roster,
             shim,
@@ -234,19 +228,7 @@ class Engine:
             facts,
             links,
             notices,
-            creator=Creator(
-                config,
-                self._limits,
-                roster,
-                self.images,
-                self.networks,
-                self.volumes,
-                self._snapshotter,
-                joins,
-                links,
-                self._user_namespaces,
-                notices,
-            ),
+            creator=creator,
             starter=starter,
             pauser=pauser,
             stopper=stopper,
@@ -256,20 +238,19 @@ class Engine:
             listing=listing,
             pruner=Pruner(roster, remover, config.data_root, notices),
         )
+        self._build_views(listing, facts, pauser, notices)
+
+    def _build_views(self, listing: Listing, facts: HostFacts, pauser: Pauser, notices: Notices) -> None:
+        """What looks at everything: files of containers, the disk, the system."""
+        config, roster, shim = self.config, self._roster, self._shim
         self.files = ContainerFiles(roster, shim, self._snapshotter, self.volumes, self.images, facts, pauser, notices)
         self._closing.callback(self.files.close)
         layers = self._snapshotter.layers
         self.usage = UsageService(config.data_root, roster, listing, self.images, self.volumes, layers)
         self.system = SystemService(
-            config,
-            self._engine_id,
-            roster,
-            self.images,
-            self.networks,
-            self.events,
-            self._limits,
+            config, self._engine_id, roster, self.images, self.networks, self.events, self._limits,
             remapped=self._remap is not None,
-        )
+        )  # fmt: skip
 
     async def _recover(self, leftovers: recovery.Leftovers, orphans: Sequence[str]) -> None:
         await recovery.finish(self._roster, self._remover)

@@ -199,17 +199,17 @@ def test_cve_2019_14271_and_2026_41567_nothing_of_the_image_is_run_or_loaded(sit
     async def attack() -> None:
         async with site.running() as engine:
             await image(engine, "trojan", *members)
-            container = await site.create(engine, "true", Image="trojan", User="user", WorkingDir="/work")
+            container = await site.create(engine, "true", Image="trojan", User="user", WorkingDir="/place")
             archive = tars.archive(tars.file("given", b"x"))
             for stream in (archive, gzip.compress(archive), lzma.compress(archive)):
-                await engine.files.extract(container, "/work", once(stream), strict=True, own=True)
-                assert (await taken(engine, container, "/work/given"))["given"] == b"x"
+                await engine.files.extract(container, "/place", once(stream), strict=True, own=True)
+                assert (await taken(engine, container, "/place/given"))["given"] == b"x"
             stream = b"".join([chunk async for chunk in await engine.files.export(container)])
             with tarfile.open(fileobj=io.BytesIO(stream)) as tar:
                 assert "owned" not in tar.getnames()
             await engine.images.remove(await engine.files.commit(container, None))
             changed = [change.Path for change in await engine.files.changes(container)]
-            assert "/work/given" in changed
+            assert "/place/given" in changed
             assert "/owned" not in changed
             assert not Path("/owned").exists()
 
