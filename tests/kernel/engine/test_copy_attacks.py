@@ -193,7 +193,7 @@ def test_cve_2019_14271_and_2026_41567_nothing_of_the_image_is_run_or_loaded(sit
         ]
     members.append(tars.file("etc/nsswitch.conf", b"passwd: trojan\n"))
     members.append(tars.file("etc/passwd", b"user:x:1000:1000::/:/bin/sh\n"))
-    for folder in ("usr/lib/python3.11", "usr/lib/python3.13", "usr/lib/python3/dist-packages", "work"):
+    for folder in ("usr/lib/python3.11", "usr/lib/python3.13", "usr/lib/python3/dist-packages", "place"):
         members += [tars.file(f"{folder}/{name}.py", python) for name in ("sitecustomize", "lzma", "encodings", "stat")]
 
     async def attack() -> None:
