@@ -139,3 +139,20 @@ def test_what_makes_things_says_that_the_disk_is_full(small: SmallDisk, busybox_
     engine.docker("load", "-i", str(archive))
     assert engine.docker("run", "--rm", "busybox", "echo", "again").stdout == "again\n"
     small.whole()
+
+
+def test_an_engine_starts_on_a_disk_that_filled_up_while_it_was_down(small: SmallDisk) -> None:
+    """Only it can delete; it neither takes the database for damaged nor falls back to copying images."""
+    engine = small.engine
+    engine.docker("create", "--name", "made", "busybox", "true")
+    engine.stop()
+    small.fill()
+    engine.start()
+    assert not list(engine.data_root.glob("corten.db.corrupt-*"))
+    assert "overlayfs is not usable" not in engine.log.read_text()
+    assert engine.docker("ps", "-a", "--format", "{{.Names}}").stdout == "made\n"
+    engine.docker("rm", "made")
+    engine.docker("system", "prune", "-a", "-f")
+    assert small.free > 0
+    small.empty()
+    small.whole()

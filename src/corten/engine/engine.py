@@ -58,7 +58,7 @@ from corten.engine.usage import UsageService
 from corten.engine.userns import UserNamespaces
 from corten.engine.volumes import VolumeService
 from corten.errors import CortenError, Unavailable
-from corten.storage import gc
+from corten.storage import gc, reserve
 from corten.storage.content import ContentStore
 from corten.storage.metadata import Database
 from corten.storage.snapshot import Snapshotter, open_snapshotter
@@ -162,17 +162,19 @@ class Engine:
 
     def _open_stores(self) -> None:
         root = Path(self.config.data_root)
+        reserve.release(root)
+        self._snapshotter: Snapshotter = open_snapshotter(root)  # its probe first: the database takes what it can get
         database = Database(Path(self.config.database))
         self._closing.callback(database.close)
         for problem in database.problems:
             logger.error("%s", problem)
         self._engine_id = _identity(database)
-        self._snapshotter: Snapshotter = open_snapshotter(root)
         self._volume_store = VolumeStore(root / "volumes", database)
         content = ContentStore(root / "content")
         self._deletions = gc.recover(content, self._snapshotter, self._volume_store)
         for warning in (*self._volume_store.problems, *self._snapshotter.warnings):
             logger.warning("%s", warning)
+        reserve.hold(root)
         self.events = EventService()
         self._roster = Roster(database)
         self._closing.callback(self._roster.close)

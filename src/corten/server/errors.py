@@ -1,7 +1,8 @@
 """Errors as responses: Docker's ``{"message": text}``, and its form for a stream that has begun; pure."""
 
+import errno
 import logging
-from typing import Final
+from typing import Final, TypeGuard
 
 import msgspec
 
@@ -34,7 +35,14 @@ def message_of(error: BaseException) -> str:
     """What a user reads; an error that is not ours is a defect, named by its type as its text means little alone."""
     if isinstance(error, CortenError):
         return str(error)
+    if is_full(error):
+        return f"{error.filename}: no space left on device" if error.filename else "no space left on device"
     return f"internal error: {type(error).__name__}: {error}"
+
+
+def is_full(error: BaseException) -> TypeGuard[OSError]:
+    """Whether a disk or a quota had no more room: no defect, and said in the kernel's words."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def document(text: str) -> bytes:
@@ -50,7 +58,9 @@ def stream_document(error: BaseException) -> bytes:
 
 def report(error: BaseException, what: str) -> None:
     """Log what is a defect or the engine's own trouble; a client's mistake is its own business."""
-    if not isinstance(error, CortenError):
+    if is_full(error):
+        _log.warning("%s: %s", what, message_of(error))
+    elif not isinstance(error, CortenError):
         _log.error("%s: %s", what, message_of(error), exc_info=error)
     elif status_of(error) == 500:
         _log.warning("%s: %s", what, message_of(error))

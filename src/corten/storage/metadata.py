@@ -43,6 +43,11 @@ CREATE TABLE IF NOT EXISTS pulse (id INTEGER PRIMARY KEY, beats INTEGER NOT NULL
 _WAL_RESERVE: Final = 4 << 20  # SQLite folds the WAL back at 1,000 pages of 4 KiB (wal_autocheckpoint)
 _GROWTH: Final = 1 << 20
 _KEEP_SIZE: Final = 1  # linux/falloc.h
+#: Codes that say nothing against what is in the file (sqlite.org/rescode.html): no space, no access, an I/O error.
+_OUTSIDE: Final = frozenset({
+    sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_PERM, sqlite3.SQLITE_NOMEM,
+})  # fmt: skip
 _PUT: Final = (
     "INSERT INTO records(collection, key, value) VALUES (?, ?, ?) "
     "ON CONFLICT(collection, key) DO UPDATE SET value = excluded.value"
@@ -81,10 +86,9 @@ class Database:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             self._connection = _open(path)
-        except sqlite3.OperationalError as error:
-            # Nothing is wrong with what is in the file (sqlite.org/rescode.html): no space, no access, an I/O error.
-            raise Unavailable(f"{path} cannot be opened: {error}") from error
         except sqlite3.DatabaseError as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF in _OUTSIDE:
+                raise Unavailable(f"{path} cannot be opened: {error}") from error
             self._connection = self._replace(error)
         self._synchronous = ""
         self._reserved = 0

@@ -10,6 +10,7 @@ without index it may be moved and backed up.
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 import threading
@@ -118,6 +119,8 @@ def probe(data_root: Path) -> str:
             os.mknod(directory / "whiteout", 0o020000, 0)
             os.setxattr(directory / "lower", "trusted.overlay.opaque", b"y")
         except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise  # says nothing of overlayfs: copying whole images is no answer to a full disk
             return f"overlayfs is not usable on {data_root}: {error.strerror or error}"
     return ""
 

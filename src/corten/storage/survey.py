@@ -10,6 +10,7 @@ from collections.abc import Container
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from corten.storage import reserve
 from corten.storage.layer.store import LayerStore
 from corten.storage.usage import BLOCK, disk_bytes
 
@@ -57,7 +58,7 @@ def survey(root: Path, layers: LayerStore, containers: Container[str], volumes: 
         if name in known:
             leftovers += _itself(root / name)
             leftovers += sum(disk_bytes(root / name / item) for item in _names(root / name) if item not in known[name])
-        elif name.startswith("corten.db"):
+        elif name.startswith("corten.db") or name == reserve.NAME:
             records += _itself(root / name)
         elif name not in _OWN:
             leftovers += disk_bytes(root / name)
