@@ -30,7 +30,7 @@ SCRIPTS: Final[dict[str, str]] = {
         create --name seen -h host --domainname example -u 1:1 -w /tmp -e A=B -l k=v -p 127.0.0.1::80 --expose 90/udp -v /anon -v named:/named:ro --tmpfs /t:size=1m --cap-add NET_ADMIN --cap-drop MKNOD --memory 64m --cpus 0.5 --pids-limit 50 --ulimit nofile=100:200 --dns 127.0.0.9 --add-host x:127.0.0.8 --shm-size 1m --stop-signal USR1 --stop-timeout 3 --sysctl net.ipv4.ip_forward=0 --security-opt no-new-privileges --init --log-opt max-size=1m --read-only busybox sleep 60
         inspect seen
         inspect -s seen
-        inspect --type container -f "{{json .HostConfig.PortBindings}} {{json .Mounts}}" seen
+        inspect --type container -f "{{json .HostConfig.PortBindings}} {{len .Mounts}}" seen
         start seen
         inspect seen
         port seen

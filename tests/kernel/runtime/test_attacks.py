@@ -353,13 +353,17 @@ def test_cve_2023_27561_and_2019_19921_a_proc_that_is_being_exchanged(bundle: Bu
     bundle.linux["readonlyPaths"] = ["/proc/sys"]
     seen = 0
     quiet = {"capture_output": False, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    for _ in range(6):
+    made = 0
+    for _ in range(100):
+        if made == 6:
+            break
         bundle.process["args"] = ["sh", "-c", "while :; do sleep 1; done"]
         identifier = bundle.write()
         with exchanging(bundle.rootfs / name, bundle.rootfs / "link"):
             created = bundle.call("run", "--detach", identifier, **quiet).returncode == 0
         if not created:
             continue  # it was a link at the moment it must not be one
+        made += 1
         lines = Path(f"/proc/{bundle.state(identifier)['pid']}/mountinfo").read_text().splitlines()
         points = {line.split()[4] for line in lines}
         for line in lines:
