@@ -5,6 +5,8 @@ A setting is ``(controller, file, value)``. What a host lacks is decided by the 
 
 from __future__ import annotations
 
+from corten.errors import NotSupported
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -51,7 +53,9 @@ _PIDS_AND_MEMORY_UNLIMITED: Final = frozenset({"pids.max", "memory.max", "memory
 
 
 def settings_v1(resources: dict[str, Any]) -> list[Setting]:
-    """What is written on a v1 host, in this order."""
+    """What is written on a v1 host, in this order. Raises NotSupported for files of v2."""
+    if resources.get("unified"):
+        raise NotSupported("linux.resources.unified names files of cgroup v2: this host has v1")
     made = _plain(resources, _PLAIN_V1)
     memory, block = resources.get("memory") or {}, resources.get("blockIO") or {}
     swappiness = memory.get("swappiness")

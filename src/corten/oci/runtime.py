@@ -33,6 +33,12 @@ _SCHEDULER_FLAGS: Final = tuple(
 )  # fmt: skip
 _IO_CLASSES: Final = ("IOPRIO_CLASS_RT", "IOPRIO_CLASS_BE", "IOPRIO_CLASS_IDLE")
 _MAX_CPU: Final = 1 << 16
+#: Limits that are put in force nowhere; ``memory.useHierarchy`` is what every kernel since 5.11 does.
+_UNENFORCED: Final = {
+    "memory": ("kernel", "kernelTCP", "checkBeforeUpdate"),
+    "network": ("classID", "priorities"),
+    "blockIO": ("leafWeight",),
+}
 
 
 def namespaces(spec: dict[str, Any]) -> dict[str, str]:
@@ -76,6 +82,17 @@ def _check_version(version: str | None) -> None:
         raise NotSupported(f"ociVersion {version!r} is not supported: this runtime follows 1.0.0 to {VERSION}")
 
 
+def _check_resources(resources: dict[str, Any], path: str) -> None:
+    """Refuse limits that would not be put in force; zero, negative and empty ask for none."""
+    for section, keys in _UNENFORCED.items():
+        for key in keys:
+            value = (resources.get(section) or {}).get(key)
+            if value and (not isinstance(value, int) or value > 0):
+                raise NotSupported(f"{path}.{section}.{key} is not supported: leave it out")
+    if resources.get("rdma"):
+        raise NotSupported(f"{path}.rdma is not supported: leave it out")
+
+
 def _check_linux(linux: dict[str, Any], kinds: dict[str, str]) -> None:
     for field in ("intelRdt", "netDevices"):
         if linux.get(field) is not None:
@@ -84,6 +101,7 @@ def _check_linux(linux: dict[str, Any], kinds: dict[str, str]) -> None:
         raise NotSupported("linux.mountLabel is not supported: SELinux is not driven yet")
     if "mount" not in kinds:
         raise NotSupported("linux.namespaces: a container without a mount namespace of its own is not supported")
+    _check_resources(linux.get("resources") or {}, "linux.resources")
     _check_personality(linux.get("personality") or {})
     _check_time(linux.get("timeOffsets") or {}, kinds)
     for field in ("maskedPaths", "readonlyPaths"):
@@ -221,5 +239,6 @@ def cpus(text: str, path: str) -> set[int]:
 
 
 def validate_resources(resources: dict[str, Any]) -> None:
-    """The shape of an OCI ``linux.resources`` document that comes alone, as ``update`` reads it."""
+    """An OCI ``linux.resources`` document that comes alone, as ``update`` reads it."""
     schema.check(resources, schema.RESOURCES, "resources")
+    _check_resources(resources, "resources")

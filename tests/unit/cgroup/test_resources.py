@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from corten.cgroup import devices, hierarchy, resources, writer
+from corten.errors import NotSupported
 
 HYBRID = """\
 25 24 0:22 / /sys/fs/cgroup ro - tmpfs tmpfs ro
@@ -69,6 +70,12 @@ def test_a_program_ends_where_everything_matches() -> None:
     refuse = devices.program([{"allow": False, "access": "rwm"}])
     assert len(refuse) // 8 == 8
     assert devices.program([{"allow": True, "type": "c", "major": 1}, {"allow": False, "access": "rwm"}]) == refuse
+
+
+def test_files_of_v2_are_refused_on_v1() -> None:
+    with pytest.raises(NotSupported, match="unified"):
+        resources.settings_v1({"unified": {"memory.high": "1"}})
+    assert resources.settings_v2({"unified": {"memory.high": "1"}}) == [("", "memory.high", "1")]
 
 
 def test_a_block_weight_without_bfq() -> None:

@@ -55,8 +55,8 @@ def full_spec() -> dict[str, Any]:
         "cpu": {"shares": 1, "quota": 2, "period": 3, "cpus": "0", "mems": "0", "idle": 0},
         "blockIO": {"weight": 10, "throttleReadBpsDevice": [{"major": 1, "minor": 2, "rate": 3}]},
         "hugepageLimits": [{"pageSize": "2MB", "limit": 1}],
-        "network": {"classID": 1, "priorities": [{"name": "lo", "priority": 1}]},
-        "pids": {"limit": 1}, "rdma": {"x": {"hcaHandles": 1}}, "unified": {"memory.high": "1"},
+        "network": {"classID": 0, "priorities": []},
+        "pids": {"limit": 1}, "rdma": {}, "unified": {"memory.high": "1"},
     }  # fmt: skip
     return spec
 
@@ -183,6 +183,10 @@ def test_the_last_of_two_opposite_options_wins(words: list[str], pair: tuple[str
         (("linux", "intelRdt"), {}, "linux.intelRdt is not supported"),
         (("linux", "netDevices"), {"eth0": {}}, "linux.netDevices is not supported"),
         (("linux", "mountLabel"), "x", "linux.mountLabel is not supported"),
+        (("linux", "resources"), {"memory": {"kernelTCP": 1}}, "linux.resources.memory.kernelTCP is not supported"),
+        (("linux", "resources"), {"network": {"classID": 5}}, "linux.resources.network.classID is not supported"),
+        (("linux", "resources"), {"blockIO": {"leafWeight": 5}}, "linux.resources.blockIO.leafWeight is not supported"),
+        (("linux", "resources"), {"rdma": {"mlx5": {"hcaHandles": 1}}}, "linux.resources.rdma is not supported"),
         (("linux", "personality", "domain"), "BSD", "linux.personality.domain"),
         (("linux", "personality", "flags"), ["x"], "linux.personality.flags"),
         (("linux", "timeOffsets"), {"realtime": {}}, "unknown clock"),
