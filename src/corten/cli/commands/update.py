@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from corten.cli import quantities
 from corten.cli.creation import values
+from corten.cli.creation.flags import LIMITS
 from corten.cli.options import Flag
 from corten.cli.session import CommandFailed
 from corten.client.errors import ResponseError
@@ -16,21 +16,24 @@ if TYPE_CHECKING:
     from corten.cli.options import Options
     from corten.cli.session import Session
 
+_CHANGEABLE: Final = (
+    "blkio-weight",
+    "cpu-period",
+    "cpu-quota",
+    "cpu-rt-period",
+    "cpu-rt-runtime",
+    "cpu-shares",
+    "cpus",
+    "cpuset-cpus",
+    "cpuset-mems",
+    "kernel-memory",
+    "memory",
+    "memory-reservation",
+    "memory-swap",
+    "pids-limit",
+)
 UPDATE_FLAGS: Final = (
-    Flag("blkio-weight", "", "uint16", "Relative weight of block IO (10 to 1000, 0 for none)"),
-    Flag("cpu-period", "", "int", "Period of the CPU limit, in microseconds"),
-    Flag("cpu-quota", "", "int", "CPU time in each period, in microseconds"),
-    Flag("cpu-rt-period", "", "int", "Period of the real-time CPU limit, in microseconds"),
-    Flag("cpu-rt-runtime", "", "int", "Real-time CPU time in each period, in microseconds"),
-    Flag("cpu-shares", "c", "int", "Relative weight of CPU time"),
-    Flag("cpus", "", "decimal", "Number of CPUs", check=quantities.nano_cpus),
-    Flag("cpuset-cpus", "", "string", "CPUs to run on (0-3, 0,1)"),
-    Flag("cpuset-mems", "", "string", "Memory nodes to use (0-3, 0,1)"),
-    Flag("kernel-memory", "", "bytes", "Kernel memory limit", hidden=True, check=quantities.size),
-    Flag("memory", "m", "bytes", "Memory limit", check=quantities.size),
-    Flag("memory-reservation", "", "bytes", "Memory kept under pressure", check=quantities.size),
-    Flag("memory-swap", "", "bytes", "Memory and swap together (-1: unlimited)", check=quantities.size_or_unlimited),
-    Flag("pids-limit", "", "int", "Number of processes (-1: unlimited)"),
+    *(flag for flag in LIMITS if flag.long in _CHANGEABLE),
     Flag("restart", "", "string", "When to start the containers again"),
 )
 _TEXTS: Final = (("CpusetCpus", "cpuset-cpus"), ("CpusetMems", "cpuset-mems"))
