@@ -88,14 +88,14 @@ def test_containers_do_not_see_each_others_changes(snapshotter, image, tmp_path)
             assert not (two / "fresh").exists()
     assert snapshotter.usage("c1") >= 5000
     assert snapshotter.usage("c2") == 0
-    with mounted(snapshotter.mounts("c1"), tmp_path / "m1") as one:  # as after a restart
+    with mounted(snapshotter.prepare("c1", image), tmp_path / "m1") as one:  # as after a restart
         assert (one / "etc/keep").read_text() == "changed"
     assert list(snapshotter.containers()) == ["c1", "c2"]
     snapshotter.remove("c1")
     snapshotter.remove("c1")
     assert list(snapshotter.containers()) == ["c2"]
     with pytest.raises(NotFound):
-        snapshotter.mounts("c1")
+        snapshotter.chain_of("c1")
 
 
 def test_preparing_again_keeps_what_was_written(snapshotter, image, tmp_path):

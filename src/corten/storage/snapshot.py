@@ -89,10 +89,6 @@ class Snapshotter:
         """Make a container's tree on an image (None: on nothing), or find it again; its mounts."""
         return self._trees.prepare(container_id, chain)
 
-    def mounts(self, container_id: str) -> list[Mount]:
-        """The mounts of a prepared container; NotFound when it was not."""
-        return self._trees.prepare(container_id, self._directories.chain(container_id))
-
     def view(self, chain: Digest) -> list[Mount]:
         """Read-only mounts of an image."""
         return self._trees.view(chain)

@@ -70,7 +70,7 @@ def check(root, lines):
     found |= {f"volume {volume.name}" for volume in volumes.list()}
     for container in snapshotter.containers():
         try:
-            snapshotter.mounts(container)
+            snapshotter.prepare(container, snapshotter.chain_of(container))
         except NotFound:  # half made: its record was never written
             snapshotter.remove(container)
         else:
