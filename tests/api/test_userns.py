@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
+import signal
+import struct
 import subprocess
+import tarfile  # noqa: TID251  what another program reads of ours
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -65,13 +69,83 @@ def test_each_container_has_ids_that_no_other_running_one_has(engine: EngineProc
     engine.docker("rm", "-f", "two", "three")
 
 
-def test_files_of_a_running_one_are_refused_by_name(engine: EngineProcess) -> None:
-    engine.corten("run", "-d", "--name", "looked", "--userns", "auto", "busybox", "sh", "-c", "echo x > /f; sleep 60")
-    refusal = engine.docker("cp", "looked:/f", "-", check=False)
-    assert "runs in a user namespace: stop it to copy its files" in refusal.stderr
-    engine.docker("kill", "looked")
-    assert engine.docker("cp", "looked:/f", "-").stdout.startswith("f\0")
-    engine.docker("rm", "looked")
+def members(engine: EngineProcess, path: str) -> dict[str, tarfile.TarInfo]:
+    command = ["docker", "cp", path, "-"]
+    raw = subprocess.run(command, env=engine.environment, capture_output=True, check=True).stdout
+    with tarfile.open(fileobj=io.BytesIO(raw)) as tar:
+        return {member.name: member for member in tar}
+
+
+@pytest.mark.parametrize("setting", ["auto", "remap"])
+def test_files_of_a_running_one_are_copied_with_its_own_ids(
+    engine: EngineProcess, remapped: EngineProcess, setting: str, tmp_path: Path
+) -> None:
+    """Out and in, below its root, in a volume, and after the engine was replaced; the ids are the container's."""
+    cli, flags = (engine, ["--userns", "auto"]) if setting == "auto" else (remapped, [])
+    script = "mkdir /d; echo x > /d/f; echo y > /v/f; chown 5:6 /d/f /v/f; touch /ready; sleep 60"
+    cli.corten("run", "-d", "--name", "box", *flags, "-v", "vol:/v", "-u", "0", "busybox", "sh", "-c", script)
+    while cli.docker("exec", "box", "test", "-e", "/ready", check=False).returncode:
+        pass
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/file").write_text("given")
+    os.chown(tmp_path / "in/file", 7, 8)
+    for turn in ("first", "second"):
+        found = {**members(cli, "box:/d"), **members(cli, "box:/v"), **members(cli, "box:/etc/hosts")}
+        assert {name: (found[name].uid, found[name].gid) for name in ("d", "d/f", "v", "v/f", "hosts")} == {
+            "d": (0, 0), "d/f": (5, 6), "v": (0, 0), "v/f": (5, 6), "hosts": (0, 0),
+        }  # fmt: skip
+        for place in ("/d", "/v"):
+            cli.docker("cp", str(tmp_path / "in"), f"box:{place}/{turn}")
+        seen = cli.docker(
+            "exec", "box", "stat", "-c", "%u:%g", f"/d/{turn}/file", f"/v/{turn}/file", f"/d/{turn}"
+        ).stdout.split()
+        assert seen == ["7:8", "7:8", "0:0"]
+        assert cli.docker("exec", "box", "rm", "-r", f"/d/{turn}", f"/v/{turn}").returncode == 0
+        if turn == "first":
+            cli.kill()
+            cli.start()
+    cli.docker("kill", "box")
+    assert members(cli, "box:/d/f")["f"].uid == 5
+    cli.docker("rm", "box")
+    cli.docker("volume", "rm", "vol")
+
+
+def test_file_capabilities_of_a_running_one_are_its_own(engine: EngineProcess, tmp_path: Path) -> None:
+    """What a copy puts in is in force in the container, and comes out as it went in: revision 2 of vfs_cap_data."""
+    program = tmp_path / "program"
+    program.write_bytes(Path("/usr/bin/busybox").read_bytes())
+    program.chmod(0o755)
+    bits = struct.pack("<5I", 0x02000001, 1 << 13, 0, 0, 0)  # effective: CAP_NET_RAW
+    os.setxattr(program, "security.capability", bits)
+    engine.corten("run", "-d", "--name", "box", "--userns", "auto", "-u", "9", "busybox", "sleep", "60")
+    engine.docker("cp", str(program), "box:/busybox")
+    status = engine.docker("exec", "box", "/busybox", "grep", "CapEff", "/proc/self/status").stdout.split()
+    assert status == ["CapEff:", "0000000000002000"]
+    assert members(engine, "box:/busybox")["busybox"].pax_headers["SCHILY.xattr.security.capability"].encode(
+        "utf-8", "surrogateescape"
+    ) == bits  # fmt: skip
+    engine.docker("rm", "-f", "box")
+
+
+def test_the_shim_dies_and_files_can_still_be_copied(busybox_tar: Path) -> None:
+    """The engine holds what they are seen through; with both of them gone it is refused by name."""
+    with EngineProcess.running() as engine:
+        engine.import_image(busybox_tar, "busybox:latest")
+        engine.corten("run", "-d", "--name", "box", "--userns", "auto", "busybox", "sh", "-c", "echo x > /f; sleep 60")
+        os.kill(engine.shim_pid(), signal.SIGKILL)
+        while engine.docker("exec", "box", "cat", "/f", check=False).stdout != "x\n":
+            pass
+        assert list(members(engine, "box:/f")) == ["f"]
+        assert engine.process is not None
+        engine.process.send_signal(signal.SIGSTOP)  # it must not give its copies to the next shim
+        os.kill(engine.shim_pid(), signal.SIGKILL)
+        engine.kill()
+        engine.start()
+        refused = engine.docker("cp", "box:/f", "-", check=False)
+        assert "runs in a user namespace whose mounts were lost" in refused.stderr
+        engine.docker("kill", "box")
+        assert list(members(engine, "box:/f")) == ["f"]
+        engine.docker("rm", "box")
 
 
 def test_files_volumes_and_the_image_as_users_expect(engine: EngineProcess) -> None:

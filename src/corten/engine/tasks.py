@@ -9,7 +9,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from corten.engine.record import ContainerRecord
+from corten.engine.record import ContainerRecord, IdMap
 from corten.engine.streams import Attachment
 from corten.storage.trees import Mount
 
@@ -20,14 +20,17 @@ Exit = tuple[int, str | None]
 class View:
     """Who looks at a container's files from outside, and through which descriptors (root, mount namespace).
 
-    ``lock`` is held while a view is made, and while a start or a removal wants nobody to look.
+    ``id_map`` is that of the user namespace the files are seen through from outside, None when they have the host's
+    ids or the container's own. ``lock`` is held while a view is made, and while a start or a removal wants nobody to
+    look.
     """
 
-    __slots__ = ("_idle", "_users", "descriptors", "lock")
+    __slots__ = ("_idle", "_users", "descriptors", "id_map", "lock")
 
     def __init__(self) -> None:
         self.lock = asyncio.Lock()
         self.descriptors: list[int] = []
+        self.id_map: IdMap | None = None
         self._users: list[asyncio.Task[object]] = []
         self._idle = asyncio.Event()
         self._idle.set()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import struct
 
-from corten.linux.process import prctl
+from corten.linux.process import prctl, set_file_ids
 from corten.linux.syscall import call
 
 TYPE_CHECKING = False
@@ -56,6 +56,16 @@ def capget() -> tuple[int, int, int]:
     call("capget", struct.pack("=Ii", _VERSION_3, 0), data)
     low = struct.unpack("=6I", data.raw)
     return low[0] | low[3] << 32, low[1] | low[4] << 32, low[2] | low[5] << 32
+
+
+def make_files_as(uid: int, gid: int) -> None:
+    """From now on the calling thread makes files as ``uid`` and ``gid``, with all the capabilities it is permitted.
+
+    Leaving uid 0 costs those that concern files (capabilities(7), "Effect of user ID changes"), so they are set again.
+    """
+    set_file_ids(uid, gid)
+    _, permitted, inheritable = capget()
+    capset(permitted, permitted, inheritable)
 
 
 def bounding_has(bit: int) -> bool:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     Range = tuple[int, int, int]
 
 _MAX_RANGES: Final = 340  # since Linux 4.15
+_OVERFLOW: Final = 65534  # /proc/sys/kernel/overflowuid, which nobody changes: user_namespaces(7)
 _END: Final = 0xFFFFFFFF  # (uid_t) -1 is no id
 
 
@@ -43,12 +44,27 @@ class IdMaps:
         """The same for a group."""
         return _outside(self.gids, inside, "gid")
 
+    def shown_uid(self, outside: int) -> int:
+        """What the container sees of the host's id: its own, or the one that stands for all it has not."""
+        return _inside(self.uids, outside)
+
+    def shown_gid(self, outside: int) -> int:
+        """The same for a group."""
+        return _inside(self.gids, outside)
+
 
 def _outside(ranges: Sequence[Range], inside: int, what: str) -> int:
     for first, outside, size in ranges:
         if first <= inside < first + size:
             return outside + inside - first
     raise InvalidArgument(f"{what} {inside} is not mapped in the container's user namespace")
+
+
+def _inside(ranges: Sequence[Range], outside: int) -> int:
+    for inside, first, size in ranges:
+        if first <= outside < first + size:
+            return inside + outside - first
+    return _OVERFLOW
 
 
 def parse(uids: Any, gids: Any, where: str) -> IdMaps:

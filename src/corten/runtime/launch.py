@@ -80,7 +80,8 @@ class Launch:
             handover.send_listener(held, self.started.pid, self.started.pidfd, message["listener"])
             sync.answer(self.started.sync)
         elif "mounts" in message:
-            os.close(fds[0])
+            for fd in fds:
+                os.close(fd)
         elif "warning" in message:
             self._host.warn(message["warning"])
 

@@ -11,8 +11,8 @@ import errno
 import os
 
 from corten.errors import NotSupported
+from corten.linux import capability, namespace, process
 from corten.linux import mount as m
-from corten.linux import namespace, process
 from corten.oci import idmap
 from corten.oci.idmap import IdMaps
 
@@ -41,6 +41,11 @@ class Shift:
         """Make the container's root the owner of ``names`` below ``directory``."""
         for name in names:
             os.chown(name, self.maps.uid(0), self.maps.gid(0), dir_fd=directory, follow_symlinks=False)
+
+    def make_files(self) -> None:
+        """From now on every file the calling process makes is the container's root's: others could not even be written
+        to an id-mapped layer."""
+        capability.make_files_as(self.maps.uid(0), self.maps.gid(0))
 
     def map_ids(self, tree: int, *, recursive: bool = False) -> None:
         """Map the ids of the detached mount ``tree``.

@@ -9,7 +9,8 @@
       |<-- {"warning": text} ----------------|   any number
       |<-- {"console": true} + fd -----------|   the pty's master
       |<-- {"listener": number} -------------|   a seccomp listener, taken with pidfd_getfd(2), then one byte
-      |<-- {"mounts": true} + fd ------------|   only in a user namespace, by its builder: the mount namespace
+      |<-- {"mounts": true} + 2 fds ---------|   only in a user namespace, by its builder: the container's mount
+      |                                      |   namespace, and the one it is a copy of
       |<-- {"ready": true} ------------------|   only with hold_start: all is done but execve
       |<-- {"error": {"kind", "text"}} ------|   then EOF
       |<-- EOF ------------------------------|   execve succeeded: the socket is close-on-exec

@@ -31,7 +31,7 @@ from __future__ import annotations
 import os
 
 from corten.errors import RuntimeFailure
-from corten.linux import capability, namespace
+from corten.linux import namespace
 from corten.linux import process as linux_process
 from corten.runtime import credentials, finish, init, shift, sync
 from corten.runtime.request import NAMESPACE_FLAGS, StartRequest
@@ -108,22 +108,22 @@ def _build(request: StartRequest, channel: int, peer: int, pid: int, pidfd: int)
     if sync.receive(peer)[0] is None:  # (4)
         raise RuntimeFailure(_FIRST_DIED)
     _follow(pid, pidfd)
-    _make_files_as(own)  # (5)
+    own.make_files()  # (5)
     private = "cgroup" in request.new_namespaces
     first = _inner(str(pid))
     made = init.assemble(request, channel, cgroup_private=private, shift=own, first=first)  # (6)
     namespace.setns(own.userns, namespace.CLONE_NEWUSER)  # (7)
-    # Held: the last reference to a mount namespace takes its mounts down, and the program would wait for that.
+    # The last reference to a mount namespace takes its mounts down: the starter gets one, who wants to look into the
+    # container from outside clones its root from there (corten.runtime.view), and nobody here waits for the end.
     outer = os.open("self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC, dir_fd=made.proc)
     namespace.unshare(namespace.CLONE_NEWNS)
     inner = os.open("self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC, dir_fd=made.proc)
     terminal = [made.terminal] if made.terminal >= 0 else []
     try:
-        sync.send(channel, {"mounts": True}, [inner])  # (8)
+        sync.send(channel, {"mounts": True}, [inner, outer])  # (8)
         sync.send(peer, {"built": True}, [inner, made.proc, *terminal])
     except BrokenPipeError:
         raise RuntimeFailure(_FIRST_DIED) from None
-    del outer
 
 
 def _write_maps(request: StartRequest, pid: int) -> shift.Shift:
@@ -156,16 +156,6 @@ def _follow(pid: int, pidfd: int) -> None:
             flags |= NAMESPACE_FLAGS[kind]
     if flags:
         namespace.setns(pidfd, flags)
-
-
-def _make_files_as(own: shift.Shift) -> None:
-    """Every file of the container's tree is made by its root: others could not even be written to an id-mapped layer.
-
-    Leaving uid 0 costs the capabilities that concern files (capabilities(7), "Effect of user ID changes").
-    """
-    linux_process.set_file_ids(own.maps.uid(0), own.maps.gid(0))
-    _, permitted, inheritable = capability.capget()
-    capability.capset(permitted, permitted, inheritable)
 
 
 def birth(request: StartRequest, joined: Mapping[str, int], cgroup: int) -> tuple[int, int]:

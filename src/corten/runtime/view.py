@@ -9,7 +9,9 @@ host could see it (CVE-2026-41568, CVE-2026-42306). All goes with the last of th
  (2) a mount namespace of its own (by the clone), whose events stay there
  (3) close the import fence                    <- nothing is imported below this line
  (4) the container's root: of a running one a clone of its mount, taken in its namespace, without what is mounted on
-     it (no proc, no tmpfs: as Docker shows it); else its root mounted anew
+     it (no proc, no tmpfs: as Docker shows it); else its root mounted anew. The mounts of one in a user namespace are
+     locked and cannot be cloned one by one: there it is taken in the namespace they were copied from, and what the
+     engine keeps is shown with the ids it has in the container
  (5) binds and volumes from their sources on the host, private: nothing below them may be seen on the host
  (6) a read-only root
  (7) hand over the root and the namespace
@@ -22,7 +24,7 @@ import os
 from corten.linux import mount as m
 from corten.linux import namespace
 from corten.linux import process as linux_process
-from corten.runtime import finish, rootfs, sync
+from corten.runtime import finish, rootfs, shift, sync
 from corten.runtime.init import close_import_fence
 from corten.runtime.request import Started
 
@@ -31,20 +33,25 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any, Final, NoReturn
 
+    from corten.oci.idmap import IdMaps
+    from corten.runtime.shift import Shift
+
 _DIRECTORY: Final = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 class ViewRequest:
     """``root`` the container's root mounts as for a start · ``mounts`` OCI mounts to see in it · ``joined`` a
-    descriptor of the running container's mount namespace (or a pidfd), -1 for one that does not run."""
+    descriptor of the running container's mount namespace (or a pidfd), -1 for one that does not run · ``maps`` those of
+    the user namespace it runs in."""
 
-    __slots__ = ("joined", "mounts", "read_only", "root")
+    __slots__ = ("joined", "maps", "mounts", "read_only", "root")
 
     def __init__(self, root: Sequence[dict[str, Any]], mounts: Sequence[dict[str, Any]], *, joined: int,
-                 read_only: bool) -> None:  # fmt: skip
+                 read_only: bool, maps: IdMaps | None = None) -> None:  # fmt: skip
         self.root = root
         self.mounts = mounts
         self.joined = joined
+        self.maps = maps
         self.read_only = read_only
 
 
@@ -82,9 +89,10 @@ def _run(request: ViewRequest, channel: int) -> None:
     point = rootfs.root_point(request.root, "")
     rootfs.isolate(point, 0)  # (2)
     own = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    mapped = _mapped(request.maps)
     close_import_fence()  # (3)
     base = _clone(request.joined, own, point) if request.joined >= 0 else rootfs.mount_root(request.root, "")  # (4)
-    tree = rootfs.Tree(base, None, cgroup_private=False)
+    tree = rootfs.Tree(base, None, cgroup_private=False, shift=mapped)
     rootfs.mount_all(tree, request.mounts)  # (5)
     if request.read_only:
         rootfs.set_attributes(base, m.MOUNT_ATTR_RDONLY, 0)  # (6)
@@ -98,6 +106,15 @@ def _close_all_but(*kept: int) -> None:
             linux_process.close_range(first, fd - 1)
         first = fd + 1
     linux_process.close_range(first)
+
+
+def _mapped(maps: IdMaps | None) -> Shift | None:
+    """A user namespace with these maps, as whose root this process makes files from now on."""
+    if maps is None:
+        return None
+    mapped = shift.Shift(maps, shift.make_namespaces(maps, network=False)[0])
+    mapped.make_files()
+    return mapped
 
 
 def _clone(joined: int, own: int, point: str) -> int:

@@ -12,7 +12,7 @@
       |<- {seq, ok: {pid, started_at, ...}} + fds -------|  after execve
       |-- {seq, "attach", id, ...} + client socket ----->|  from here on the client's bytes do not pass the engine
       |<- {seq, ok: {}} ---------------------------------|
-      |-- {seq, "view", id, rootfs, mounts} ------------>|  a process builds a mount namespace of the container's files
+      |-- {seq, "view", id, rootfs, mounts, ...} ------->|  a process builds a mount namespace of the container's files
       |<- {seq, ok: {}} + root, mount namespace ---------|  and ends
       |              ...                                 |  output drained and logged
       |<- {event: "exited", id, code, ...} --------------|

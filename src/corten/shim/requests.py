@@ -126,6 +126,7 @@ def _adopt(supervisor: Supervisor, message: dict[str, Any], fds: Descriptors, re
     if subject.key in supervisor.tasks:
         raise errors.Conflict(f"{subject.exec_id or subject.id} is in the shim already")
     subject.pid, subject.start_ticks, subject.started_at = state["pid"], state["start_ticks"], state["started_at"]
+    subject.outer_mounts = next(iter(fds.pop("mntns", [])), -1)
     pidfds = fds.pop("pidfd", [])
     found = pidfds[0] if pidfds else exits.identify(subject.pid, subject.start_ticks)
     subject.pidfd = -1 if found is None else found

@@ -169,7 +169,7 @@ class Connection:
         while self._handover and not channel.want_write():
             subject = self._server.supervisor.tasks.get(self._handover.pop())
             if subject is not None and subject.exit is None:
-                ours = {"pidfd": subject.pidfd, **subject.streams.descriptors()}
+                ours = subject.descriptors()
                 channel.send({"handover": subject.id, **subject.names(), "roles": list(ours)}, list(ours.values()))
         self._server.supervisor.loop.modify(self._descriptor, READ | WRITE if channel.want_write() else READ)
 

@@ -196,6 +196,7 @@ class Supervisor:
             self.loop.remove(subject.pidfd)
         subject.close("pidfd")
         subject.close("mount_namespace")
+        subject.close("outer_mounts")
         subject.streams.close()
         task.discard(self.state_directory, subject)
         self._forgotten += 1

@@ -29,7 +29,11 @@ if TYPE_CHECKING:
 
 
 class Task:
-    """``exec_id`` is "" for a container. ``exit`` is set once known, ``reported`` once the engine may know it."""
+    """``exec_id`` is "" for a container. ``exit`` is set once known, ``reported`` once the engine may know it.
+
+    ``outer_mounts``: of a container in a user namespace the mount namespace that was built for it, whose mounts are not
+    locked (:mod:`corten.runtime.userns`), -1 for others. Held until it is forgotten, by the engine too.
+    """
 
     __slots__ = (
         "cgroup",
@@ -37,6 +41,7 @@ class Task:
         "exit",
         "id",
         "mount_namespace",
+        "outer_mounts",
         "owner",
         "pid",
         "pidfd",
@@ -59,6 +64,7 @@ class Task:
         self.pid = 0
         self.pidfd = -1
         self.mount_namespace = -1
+        self.outer_mounts = -1
         self.started_at = 0
         self.start_ticks = 0
         self.starting = True
@@ -109,8 +115,13 @@ class Task:
             document["exit"] = self.exit.document()
         return document
 
+    def descriptors(self) -> dict[str, int]:
+        """What another shim needs to supervise it, by role; still the task's own."""
+        held = {"pidfd": self.pidfd, **self.streams.descriptors()}
+        return held if self.outer_mounts < 0 else {**held, "mntns": self.outer_mounts}
+
     def close(self, descriptor: str) -> None:
-        """Close ``pidfd`` or ``mount_namespace`` if it is open."""
+        """Close ``pidfd``, ``mount_namespace`` or ``outer_mounts`` if it is open."""
         number = getattr(self, descriptor)
         if number >= 0:
             os.close(number)

@@ -7,6 +7,7 @@ import os
 
 from corten import errors
 from corten.linux import process
+from corten.oci.idmap import IdMaps
 from corten.runtime import sync, view
 from corten.shim import zygote
 
@@ -73,17 +74,35 @@ class Viewing:
 
 def begin(supervisor: Supervisor, subject: Task | None, message: dict[str, Any], reply: Reply) -> None:
     """Start to build a view of a container; ``subject`` when it runs."""
-    joined = -1
-    if subject is not None and not subject.starting:
-        if subject.mount_namespace >= 0:
-            joined = subject.mount_namespace
-        elif subject.exit is None:
-            joined = subject.pidfd
+    uids, gids = message.get("uids"), message.get("gids")
     request = view.ViewRequest(
-        message["rootfs"], message.get("mounts") or (), joined=joined, read_only=bool(message.get("read_only"))
+        message["rootfs"],
+        message.get("mounts") or (),
+        joined=_joined(subject, message),
+        read_only=bool(message.get("read_only")),
+        maps=IdMaps(uids, gids) if uids and gids else None,
     )
     try:
         started = view.start(request)
     except OSError as error:
         raise errors.RuntimeFailure(f"the container's files cannot be looked at: {error.strerror}") from error
     Viewing(supervisor, reply, started.pidfd, started.sync)
+
+
+def _joined(subject: Task | None, message: dict[str, Any]) -> int:
+    """A descriptor of a mount namespace with the container's root whose mounts may be cloned; -1 when it does not run.
+
+    Raises NotFound, NotSupported: it is to be seen through a user namespace, which it has not, or not any more.
+    """
+    if not message.get("uids"):
+        if subject is None:
+            return -1
+        if subject.mount_namespace >= 0:
+            return subject.mount_namespace
+        return subject.pidfd if subject.exit is None else -1
+    if subject is None:
+        raise errors.NotFound(f"container {message['id']} does not run")
+    if subject.outer_mounts < 0:
+        lost = "runs in a user namespace whose mounts were lost with an engine and its shim"
+        raise errors.NotSupported(f"container {subject.id} {lost}: stop it to copy its files")
+    return subject.outer_mounts

@@ -135,6 +135,8 @@ class Birth:
         elif "console" in message and fds:
             self._console = fds.pop()
         elif "mounts" in message and fds:
+            if len(fds) > 1:
+                self._task.outer_mounts = fds.pop()
             self._task.mount_namespace = fds.pop()
         elif "warning" in message:
             self._warnings.append(str(message["warning"]))
@@ -175,7 +177,7 @@ class Birth:
         except OSError as error:  # it costs the adoption by another shim, not the container
             self._warnings.append(f"the container's state could not be saved: {(error.strerror or '').lower()}")
         facts = {name: getattr(subject, name) for name in ("pid", "started_at", "start_ticks")}
-        ours = {"pidfd": subject.pidfd, **subject.streams.descriptors()}
+        ours = subject.descriptors()
         answer = {**facts, "warnings": self._warnings, "roles": list(ours)}
         if not self._reply.succeed(answer, list(ours.values())):
             supervisor.engine.event({"event": "started", **subject.names(), **facts})

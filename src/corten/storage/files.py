@@ -12,13 +12,15 @@ import os
 import posixpath
 import stat
 from collections.abc import Callable, Generator, Iterator
+from contextlib import nullcontext
 from typing import Final, NamedTuple
 
 from corten.errors import CortenError
 from corten.linux.path import Root
 from corten.storage.layer.decompress import Decompressor
+from corten.storage.ownership import Ownership
 from corten.tar import writer
-from corten.tar.pack import Packer, directory_entry
+from corten.tar.pack import Packer
 from corten.tar.reader import TarReader
 from corten.tar.unpack import DIRECTORY, Owners, Scope, Unpacker
 
@@ -56,12 +58,14 @@ def look(root: Root, path: str) -> Found:
 class Archive:
     """The tar stream of what is at ``path``: a directory with everything below it, or one entry.
 
-    It is opened once: whatever the name leads to later, this is what is packed. OSError as lstat(2).
+    It is opened once: whatever the name leads to later, this is what is packed. ``ownership`` gives its entries other
+    ids. OSError as lstat(2).
     """
 
-    def __init__(self, root: Root, path: str, *, sparse: bool = False) -> None:
+    def __init__(self, root: Root, path: str, *, sparse: bool = False, ownership: Ownership | None = None) -> None:
         whole = absolute(path)
         self._sparse = sparse
+        self._revise = None if ownership is None else ownership.leaving
         self._fd = root.open(whole, _LOOK)
         try:
             status = os.fstat(self._fd)
@@ -73,13 +77,13 @@ class Archive:
 
     def pieces(self) -> Generator[bytes, None, None]:
         """The stream."""
-        packer = Packer(sparse=self._sparse)
+        packer = Packer(sparse=self._sparse, revise=self._revise)
         base = os.fsencode(self.found.name)
         if stat.S_ISDIR(self.found.status.st_mode):
             top = os.open(b".", DIRECTORY, dir_fd=self._fd)
             try:
                 prefix = base.rstrip(b"/") + b"/"
-                yield from directory_entry(top, prefix)
+                yield packer.directory(top, prefix)
                 yield from packer.tree(top, prefix)
             finally:
                 os.close(top)
@@ -94,9 +98,11 @@ class Archive:
 
 def extract(
     root: Root, path: str, source: Callable[[], bytes], *, owners: Owners, strict: bool,
-    check: Callable[[int], None] = lambda fd: None,
+    check: Callable[[int], None] = lambda fd: None, ownership: Ownership | None = None,
 ) -> None:  # fmt: skip
     """Unpack a tar stream, compressed or not, into the directory ``path``; ``check`` may refuse it by its descriptor.
+
+    ``owners`` are ids of the host, those of the stream the container's: ``ownership`` translates them.
 
     Raises:
         FileNotFoundError: the directory is not there.
@@ -115,10 +121,14 @@ def extract(
     try:
         check(directory)
         inside = root.canonical(whole)
-        unpacker = Unpacker(directory, scope=Scope(root, inside), owners=owners, strict=strict, place=inside)
+        unpacker = Unpacker(
+            directory, scope=Scope(root, inside), owners=owners, strict=strict, place=inside,
+            revise=None if ownership is None else ownership.arriving,
+        )  # fmt: skip
         try:
             pieces = _plain(source)
-            unpacker.extract(TarReader(lambda: next(pieces, b"")))
+            with ownership.act() if ownership else nullcontext():
+                unpacker.extract(TarReader(lambda: next(pieces, b"")))
         finally:
             unpacker.close()
         for _ in pieces:

@@ -18,7 +18,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
-from corten.linux import capability, mount, namespace, process
+from corten.linux import capability, mount, namespace
 from corten.linux.namespace import CLONE_FS
 from corten.oci.digest import Digest
 from corten.storage import initlayer
@@ -165,8 +165,6 @@ def _mount_idmapped(data_root: Path, userns: int) -> None:
         stack.callback(mount.umount2, str(directory), mount.MNT_DETACH)
         layers = ",".join(f"{name}dir={directory}/{name}" for name in ("lower", "upper", "work"))
         data = ",".join((layers, *OPTIONS))
-        process.set_file_ids(1, 1)  # what overlayfs makes must have an owner on disk
-        _, permitted, inheritable = capability.capget()
-        capability.capset(permitted, permitted, inheritable)
+        capability.make_files_as(1, 1)  # what overlayfs makes must have an owner on disk
         mount.mount("overlay", str(directory), "overlay", 0, data)
         stack.callback(mount.umount2, str(directory), mount.MNT_DETACH)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Final
 
@@ -35,12 +35,14 @@ _HOLES: Final = 1 << 16
 class Packer:
     """Entries of one stream: it remembers which files it has packed, so that the next link to one is a link.
 
-    With ``sparse`` the holes of files are left out, in GNU's pax format 1.0, which not every reader knows.
+    With ``sparse`` the holes of files are left out, in GNU's pax format 1.0, which not every reader knows. ``revise``
+    may change an entry before it is written: whose it is, and its attributes.
     """
 
-    def __init__(self, *, sparse: bool = False) -> None:
+    def __init__(self, *, sparse: bool = False, revise: Callable[[Entry], None] | None = None) -> None:
         self._links: dict[tuple[int, int], bytes] = {}
         self._sparse = sparse
+        self._revise = revise
 
     def tree(self, directory: int, prefix: bytes) -> Iterator[bytes]:
         """Everything below an open directory, one level after the other of each branch; ``prefix`` ends in a slash
@@ -63,10 +65,21 @@ class Packer:
                         raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), os.fsdecode(path))
                     below = os.open(name, _DIRECTORY, dir_fd=holder)
                     pending.append((path + name + b"/", below, _names(below)))
-                    yield from directory_entry(below, path + name + b"/")
+                    yield self.directory(below, path + name + b"/")
         finally:
             for _, holder, _ in pending:
                 os.close(holder)
+
+    def directory(self, fd: int, path: bytes) -> bytes:
+        """The entry of an open directory; ``path`` ends in a slash."""
+        entry = describe(path, os.fstat(fd))
+        entry.xattrs = xattrs(fd)
+        return self._encoded(entry)
+
+    def _encoded(self, entry: Entry) -> bytes:
+        if self._revise is not None:
+            self._revise(entry)
+        return writer.encode(entry)
 
     def member(self, holder: int, name: bytes | str, path: bytes, status: os.stat_result) -> Iterator[bytes]:
         """One entry that is no directory, with its data; nothing for a socket (tar has no word for it)."""
@@ -81,9 +94,9 @@ class Packer:
             finally:
                 os.close(fd)
         elif kind in _KINDS and (entry := self._linked(path, status)) is None:
-            yield writer.encode(describe(path, status))
+            yield self._encoded(describe(path, status))
         elif kind in _KINDS and entry is not None:
-            yield writer.encode(entry)
+            yield self._encoded(entry)
 
     def node(self, fd: int, path: bytes) -> Iterator[bytes]:
         """The same for a descriptor that was opened with O_PATH: it is what it is, whatever its name is now."""
@@ -93,14 +106,14 @@ class Packer:
             return  # a directory took the place of what was looked at
         entry = self._linked(path, status)
         if entry is not None:
-            yield writer.encode(entry)
+            yield self._encoded(entry)
         elif kind == stat.S_IFREG:
             yield from self._file(fd, path)
         else:
             entry = describe(path, status)
             if kind == stat.S_IFLNK:
                 entry.link = os.readlink(b"", dir_fd=fd)
-            yield writer.encode(entry)
+            yield self._encoded(entry)
 
     def _linked(self, path: bytes, status: os.stat_result) -> Entry | None:
         """The entry of a file that was packed under another name already."""
@@ -122,24 +135,17 @@ class Packer:
             entry.xattrs = xattrs(fd)
             pieces = _pieces(fd, status) if self._sparse else None
             if pieces is None:
-                yield writer.encode(entry)
+                yield self._encoded(entry)
                 yield from _content(fd, 0, status.st_size)
                 yield writer.padding(status.st_size)
                 return
             entry.sparse = pieces
-            yield writer.encode(entry)
+            yield self._encoded(entry)
             for offset, length in pieces:
                 yield from _content(fd, offset, length)
             yield writer.padding(sum(length for _, length in pieces))
         finally:
             os.close(fd)
-
-
-def directory_entry(fd: int, path: bytes) -> Iterator[bytes]:
-    """The entry of an open directory; ``path`` ends in a slash."""
-    entry = describe(path, os.fstat(fd))
-    entry.xattrs = xattrs(fd)
-    yield writer.encode(entry)
 
 
 def describe(path: bytes, status: os.stat_result) -> Entry:

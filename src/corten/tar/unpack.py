@@ -15,6 +15,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -68,17 +69,19 @@ class Unpacker:
     """Unpacks archives into the directory behind ``root``, which stays the caller's. Used by one thread.
 
     ``strict``: a directory is never replaced by something else, nor the reverse; ``place`` is how messages name the
-    directory.
+    directory. ``revise`` may change an entry before anything is done with it: whose it is, and its attributes.
     """
 
     def __init__(
-        self, root: int, *, scope: Scope | None, owners: Owners | None = None, strict: bool = False, place: str = ""
-    ) -> None:
+        self, root: int, *, scope: Scope | None, owners: Owners | None = None, strict: bool = False, place: str = "",
+        revise: Callable[[Entry], None] | None = None,
+    ) -> None:  # fmt: skip
         self._root = root
         self._scope = scope
         self._owners = owners or Owners()
         self._strict = strict
         self._place = place
+        self._revise = revise
         self._held: dict[bytes, int] = {}
         self._times: dict[bytes, int] = {}
         self._umask = _umask()
@@ -101,6 +104,8 @@ class Unpacker:
             OSError: the disk is full, a name is too long for the filesystem, ...
         """
         while (entry := reader.next()) is not None:
+            if self._revise is not None:
+                self._revise(entry)
             self._add(entry, reader)
         for path, mtime in self._times.items():
             directory, base = names.split(path)

@@ -31,6 +31,10 @@ from corten.tar import header
 pytestmark = pytest.mark.root
 
 ROUNDS = 1000
+USERNS = (
+    "",
+    "auto",
+)  # seen through a mount namespace of its own, and through the one its locked mounts were copied from
 _LIBC = ctypes.CDLL(None)
 
 
@@ -44,6 +48,10 @@ def canary(tmp_path: Path) -> Iterator[Path]:
     assert os.listdir(place) == ["secret"]
     assert (place / "secret").read_text() == "of the host"
     assert Path("/proc/self/mountinfo").read_text() == mounts
+
+
+def host_of(userns: str, *binds: str) -> HostConfig:
+    return HostConfig(NetworkMode="none", Binds=list(binds), UsernsMode=userns)
 
 
 async def once(data: bytes) -> AsyncIterator[bytes]:
@@ -110,13 +118,14 @@ def flipping(one: Path, other: Path) -> Iterator[None]:
         thread.join()
 
 
-def test_cve_2018_15664_links_exchanged_during_a_copy(site: Site, canary: Path) -> None:
+@pytest.mark.parametrize("userns", USERNS)
+def test_cve_2018_15664_links_exchanged_during_a_copy(site: Site, canary: Path, userns: str) -> None:
     """A directory on the copied path flips with a link to the host, 1,000 times read and 1,000 times written."""
 
     async def attack() -> None:
         async with site.running() as engine:
             script = f"mkdir -p /t/a/deep; echo inside > /t/a/secret; ln -s {canary} /t/b; ln -s /t /t/a/deep/up"
-            container, root = await running(engine, site, script)
+            container, root = await running(engine, site, script, host_of(userns))
             outcomes = set()
             new = tars.archive(tars.directory("deep"), tars.file("deep/new", b"x"), tars.file("secret", b"inside\n"))
             async with engine.files.archive(container, "/t"):  # the view, made once
@@ -139,12 +148,14 @@ def test_cve_2018_15664_links_exchanged_during_a_copy(site: Site, canary: Path) 
     asyncio.run(attack())
 
 
-def test_cve_2018_15664_a_file_exchanged_while_it_is_unpacked(site: Site, canary: Path) -> None:
+@pytest.mark.parametrize("userns", USERNS)
+def test_cve_2018_15664_a_file_exchanged_while_it_is_unpacked(site: Site, canary: Path, userns: str) -> None:
     """The attack on chmod(2) and chown(2) by name: what was just made flips with a link to the host."""
 
     async def attack() -> None:
         async with site.running() as engine:
-            container, root = await running(engine, site, f"mkdir /t; touch /t/n; ln -s {canary}/secret /t/m")
+            script = f"mkdir /t; touch /t/n; ln -s {canary}/secret /t/m"
+            container, root = await running(engine, site, script, host_of(userns))
             hostile = tars.archive(
                 tars.entry("n", header.FIFO, mode=0o666, uid=1, gid=1),
                 tars.entry("n", header.CHARACTER, mode=0o666, uid=1, gid=1, major=1, minor=3),
@@ -225,12 +236,15 @@ async def with_image_removed(site: Site, attack: object) -> None:
                 await engine.images.remove(row.Id, force=True)
 
 
-def test_cve_2026_41568_and_42306_mount_points_exchanged_while_a_view_is_made(site: Site, canary: Path) -> None:
+@pytest.mark.parametrize("userns", USERNS)
+def test_cve_2026_41568_and_42306_mount_points_exchanged_while_a_view_is_made(
+    site: Site, canary: Path, userns: str
+) -> None:
     """A volume's target flips between a directory and a link to the host while views are built again and again."""
 
     async def attack() -> None:
         async with site.running() as engine:
-            host = HostConfig(NetworkMode="none", Binds=["raced:/m/a/deep/target"])
+            host = host_of(userns, "raced:/m/a/deep/target")
             script = f"mkdir -p /m/a/deep; ln -s {canary} /m/b"
             container = await site.create(engine, "sh", "-c", f"{script}; touch /ready; sleep 1000", host=host)
             await engine.containers.start(container)
@@ -380,12 +394,13 @@ def _target(member: bytes) -> str:
     return member[157:257].rstrip(b"\0").decode()
 
 
-def test_what_is_mounted_in_a_container_is_not_removed_by_a_copy(site: Site) -> None:
+@pytest.mark.parametrize("userns", USERNS)
+def test_what_is_mounted_in_a_container_is_not_removed_by_a_copy(site: Site, userns: str) -> None:
     """unlink(2) from another mount namespace would take the mount off in the container."""
 
     async def attack() -> None:
         async with site.running() as engine:
-            host = HostConfig(NetworkMode="none", Binds=["kept:/home/v"])
+            host = host_of(userns, "kept:/home/v")
             container, root = await running(engine, site, "echo precious > /home/v/f", host)
             for member in (tars.file("v", b"x"), tars.symlink("v", "/")):
                 with pytest.raises(CortenError, match="busy"):
@@ -417,5 +432,41 @@ def test_a_copy_never_opens_what_is_no_file(site: Site, kind: str) -> None:
             assert found["t/f"] == b"x\n"
             assert ("t/device" in found) == (kind == "device")
             assert "t/s" not in found
+
+    asyncio.run(look())
+
+
+def test_through_a_user_namespace_nothing_kernel_made_is_seen(site: Site, canary: Path) -> None:
+    """Its /proc, /sys, /dev and tmpfs stay its own: a copy reaches the tree below them, and a bind keeps the host's ids.
+
+    The class of CVE-2018-15664: what is seen from outside must not be more than what Docker shows.
+    """
+
+    async def look() -> None:
+        async with site.running() as engine:
+            bound = canary.parent / "bound"
+            bound.mkdir(mode=0o777)
+            host = HostConfig(
+                NetworkMode="none", Binds=[f"{bound}:/b"], Tmpfs={"/scratch": ""}, UsernsMode="auto"
+            )  # fmt: skip
+            container, root = await running(engine, site, "echo x > /scratch/f; echo x > /dev/shm/f", host)
+            for path in ("/proc", "/sys", "/dev/shm", "/scratch"):
+                assert len(await taken(engine, container, path)) == 1
+            await put(engine, container, "/proc", tars.archive(tars.file("below", b"x")))
+            assert not (root / "proc/below").exists()
+            await put(engine, container, "/b", tars.archive(tars.file("given", b"x", uid=7, gid=8)))
+            ids = (root / "b/given").stat()
+            base = int((root.parent / "uid_map").read_text().split()[1])
+            assert (ids.st_uid, ids.st_gid) == (base + 7, base + 8)
+            (bound / "hosts").touch()
+            async with engine.files.archive(container, "/b") as (_, chunks):
+                raw = b"".join([chunk async for chunk in chunks])
+            with tarfile.open(fileobj=io.BytesIO(raw)) as tar:
+                owners = {member.name: (member.uid, member.gid) for member in tar}
+            assert owners["b/given"] == (7, 8)
+            assert owners["b/hosts"] == (65534, 65534)  # as the container sees it
+            with pytest.raises(CortenError, match="Container ID 70000 cannot be mapped to a host ID"):
+                await put(engine, container, "/", tars.archive(tars.file("strange", b"x", uid=70000)))
+            assert not (root / "strange").exists()
 
     asyncio.run(look())

@@ -209,7 +209,7 @@ class _Renamed:
 def _packed(source: copying.Source, name: str) -> Iterator[bytes]:
     """The tar stream of a local path under ``name`` (empty: a directory's content alone)."""
     from corten.tar import writer
-    from corten.tar.pack import Packer, directory_entry
+    from corten.tar.pack import Packer
 
     packer = Packer(sparse=True)
     top = os.fsencode(name or ".")
@@ -217,7 +217,7 @@ def _packed(source: copying.Source, name: str) -> Iterator[bytes]:
         if source.is_directory:
             directory = os.open(source.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
-                yield from directory_entry(directory, top + b"/")
+                yield packer.directory(directory, top + b"/")
                 yield from packer.tree(directory, top + b"/")
             finally:
                 os.close(directory)

@@ -15,7 +15,7 @@ from typing import Final, TypeVar
 
 from corten.api.types.container import PathStat
 from corten.engine.containers.notices import Notices
-from corten.engine.containers.views import Views
+from corten.engine.containers.views import Sight, Views
 from corten.engine.images.channel import ByteChannel, ChannelError
 from corten.engine.roster import Roster
 from corten.engine.tasks import Container
@@ -48,8 +48,8 @@ class Copier:
     async def look(self, reference: str, path: str) -> PathStat:
         """``HEAD /containers/{id}/archive``."""
         container = self._roster.find(reference)
-        async with self._views.open(container) as root:
-            return await self._told(lambda: path_stat(files.look(root, path)), reference, path)
+        async with self._views.open(container) as sight:
+            return await self._told(lambda: path_stat(files.look(sight.root, path)), reference, path)
 
     @asynccontextmanager
     async def archive(
@@ -57,8 +57,10 @@ class Copier:
     ) -> AsyncIterator[tuple[PathStat, AsyncIterator[bytes]]]:
         """``GET /containers/{id}/archive``: what it is, and its tar stream."""
         container = self._roster.find(reference)
-        async with self._views.open(container) as root:
-            archive = await self._told(lambda: files.Archive(root, path, sparse=sparse), reference, path)
+        async with self._views.open(container) as sight:
+            archive = await self._told(
+                lambda: files.Archive(sight.root, path, sparse=sparse, ownership=sight.ownership), reference, path
+            )
             try:
                 self._notices.container(container.record, "archive-path")
                 async with aclosing(stream(self._pool, archive.pieces())) as chunks:
@@ -69,12 +71,12 @@ class Copier:
     async def extract(self, reference: str, path: str, body: AsyncIterator[bytes], *, strict: bool, own: bool) -> None:
         """``PUT /containers/{id}/archive``; ``own`` gives what is new to the container's user, if it has one."""
         container = self._roster.find(reference)
-        async with self._views.open(container) as root:
-            await self._extract(container, root, reference, path, body, strict=strict, own=own)
+        async with self._views.open(container) as sight:
+            await self._extract(container, sight, reference, path, body, strict=strict, own=own)
         self._notices.container(container.record, "extract-to-dir")
 
     async def _extract(
-        self, container: Container, root: Root, reference: str, path: str, body: AsyncIterator[bytes], *,
+        self, container: Container, sight: Sight, reference: str, path: str, body: AsyncIterator[bytes], *,
         strict: bool, own: bool,
     ) -> None:  # fmt: skip
         channel = ByteChannel()
@@ -82,11 +84,11 @@ class Copier:
 
         def work() -> None:
             try:
-                owners = _owners(user, root)
                 chunks = iter(channel)
                 files.extract(
-                    root, path, lambda: next(chunks, b""), owners=owners, strict=strict, check=_writable(root)
-                )
+                    sight.root, path, lambda: next(chunks, b""), owners=_owners(user, sight), strict=strict,
+                    check=_writable(sight.root), ownership=sight.ownership,
+                )  # fmt: skip
             finally:
                 channel.abandon()
 
@@ -136,11 +138,13 @@ def printable(name: str) -> str:
     return os.fsencode(name).decode(errors="replace")
 
 
-def _owners(user: str, root: Root) -> Owners:
+def _owners(user: str, sight: Sight) -> Owners:
     if not user:
         return Owners()
-    identity = credentials.identify({"corten.user": user}, root)
-    return Owners(uid=identity.uid, gid=identity.gid)
+    identity = credentials.identify({"corten.user": user}, sight.root)
+    if sight.ownership is None:
+        return Owners(uid=identity.uid, gid=identity.gid)
+    return Owners(uid=sight.ownership.uid(identity.uid), gid=sight.ownership.gid(identity.gid))
 
 
 def _writable(root: Root) -> Callable[[int], None]:

@@ -3,9 +3,10 @@
  (1) wait until nobody else holds the container     (5) event ``die`` (after ``oom``)
  (2) commit the exit, with what the restart policy  (6) give back network, /dev/shm
      makes of it                                    (7) wake those who wait for the exit
- (3) tell the shim it is known: it forgets the      (8) the policy's pause begins, or
-     container and ends attached clients                AutoRemove: remove it
- (4) close the kept descriptors, check no more
+ (3) close the kept descriptors, check no more: the  (8) the policy's pause begins, or
+     last one takes mounts down, which is the shim's    AutoRemove: remove it
+ (4) tell the shim it is known: it forgets the
+     container and ends attached clients
 
 A crash before (2) finds the exit again in the shim's ``hello``; one after it is repaired at the next start of the
 engine.
@@ -113,9 +114,9 @@ class ExitHandler:
             state = record.state.exited(end.code, end.at_ns, oom_killed=end.oom_killed, unknown=end.unknown)
             record = policies.after_exit(msgspec.structs.replace(record, state=state, network=None))
             await self._roster.update(container, record)  # (2)
-            self._shim.tell("ack", {"id": record.id})  # (3)
-            container.drop_handles()  # (4)
+            container.drop_handles()  # (3)
             self._stop_checks(container)
+            self._shim.tell("ack", {"id": record.id})  # (4)
             seconds = max(0, (end.at_ns - state.started_ns) // _NS)
             self._notices.container(record, "die", exitCode=str(end.code), execDuration=str(seconds))  # (5)
             await self._release(record.id)  # (6)

@@ -11,15 +11,26 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any, NamedTuple
 
 from corten.engine.containers.facts import HostFacts
+from corten.engine.record import IdMap
 from corten.engine.shims import Shim
 from corten.engine.spec import document
 from corten.engine.tasks import Container
 from corten.engine.volumes import VolumeService
-from corten.errors import Conflict, NotSupported
+from corten.errors import Conflict, NotFound
 from corten.linux.path import Root
+from corten.oci.idmap import IdMaps
+from corten.storage.ownership import Ownership
 from corten.storage.snapshot import Snapshotter
+
+
+class Sight(NamedTuple):
+    """A container's root from outside; ``ownership`` where it is seen through a user namespace."""
+
+    root: Root
+    ownership: Ownership | None
 
 
 class Views:
@@ -32,43 +43,51 @@ class Views:
         self._facts = facts
 
     @asynccontextmanager
-    async def open(self, container: Container) -> AsyncIterator[Root]:
+    async def open(self, container: Container) -> AsyncIterator[Sight]:
         """The container's root, binds and volumes in it, for as long as the block runs.
 
         Raises:
             Conflict: it is being removed.
-            NotSupported: it runs in a user namespace, whose mounts nobody outside may clone.
+            NotSupported: it runs in a user namespace, and its mounts' original was lost with engine and shim.
         """
         view = container.view
         async with view.lock:
             if container.removing:
                 raise Conflict(f"container {container.id} is marked for removal and cannot be looked into")
             if not view.descriptors:
-                view.descriptors = await self._make(container)
+                view.descriptors, view.id_map = await self._make(container)
             user = asyncio.current_task()
             assert user is not None
             view.enter(user)
         try:
-            yield Root(view.descriptors[0])
+            maps = view.id_map
+            ownership = Ownership(IdMaps(maps.uids, maps.gids)) if maps else None
+            yield Sight(Root(view.descriptors[0]), ownership)
         finally:
             view.leave(user)
 
-    async def _make(self, container: Container) -> list[int]:
+    async def _make(self, container: Container) -> tuple[list[int], IdMap | None]:
         record = container.record
-        if record.id_map is not None and record.state.alive:
-            raise NotSupported(f"container {record.id} runs in a user namespace: stop it to copy its files")
+        id_map = record.id_map if record.state.alive else None
         await self._volumes.prepare_sources(record.mounts)
         if container.rootfs is None:
             container.rootfs = await asyncio.to_thread(self._snapshotter.prepare, record.id, record.chain)
         files = await asyncio.to_thread(_present, self._facts.files(record))
-        message = {
+        message: dict[str, Any] = {
             "id": record.id,
             "rootfs": container.rootfs,
-            "mounts": document.view_mounts(record.mounts, files),
+            "mounts": document.view_mounts(record.mounts, files, id_map),
             "read_only": record.host.ReadonlyRootfs,
         }
-        _, descriptors = await self._shim.request("view", message)
-        return descriptors
+        if id_map is not None:
+            message |= {"uids": id_map.uids, "gids": id_map.gids}
+        try:
+            _, descriptors = await self._shim.request("view", message)
+        except NotFound:
+            if id_map is None or container.record.state.alive:
+                raise
+            return await self._make(container)  # it has ended meanwhile
+        return descriptors, id_map
 
 
 def _present(files: dict[str, str]) -> dict[str, str]:

@@ -151,32 +151,37 @@ def mounts(points: Sequence[MountPoint], host: HostConfig, facts: Facts, engine:
     for path in _MANAGED_FILES:
         source = facts.files.get(path)
         if source and path not in chosen:
-            own.append(_bound_file(path, source))
+            own.append(_bound_file(path, source, facts))
             if host.ReadonlyRootfs:
                 own[-1]["options"].append("ro")
-            if facts.id_map is not None:
-                own[-1]["options"].append("idmap")
     own.sort(key=lambda mount: str(mount["destination"]).rstrip("/").count("/"))
     return result + own
 
 
-def view_mounts(points: Sequence[MountPoint], files: dict[str, str]) -> list[dict[str, Any]]:
-    """OCI ``mounts`` of a view from outside: binds and volumes, private, and the managed files; no tmpfs."""
+def view_mounts(
+    points: Sequence[MountPoint], files: dict[str, str], id_map: IdMap | None = None
+) -> list[dict[str, Any]]:
+    """OCI ``mounts`` of a view from outside: binds and volumes, private, and the managed files; no tmpfs.
+
+    ``id_map`` as in :class:`Facts`, of a container that runs.
+    """
+    facts = Facts(cgroup_path="", private_cgroup_namespace=False, id_map=id_map)
     chosen = {point.destination for point in points}
     own = [
         _user_mount(
             msgspec.structs.replace(point, propagation=DEFAULT_PROPAGATION),
-            Facts(cgroup_path="", private_cgroup_namespace=False),
+            facts,
         )
         for point in points
         if point.type != "tmpfs"
     ]
-    own += [_bound_file(path, source) for path, source in files.items() if path not in chosen]
+    own += [_bound_file(path, source, facts) for path, source in files.items() if path not in chosen]
     return sorted(own, key=lambda mount: str(mount["destination"]).rstrip("/").count("/"))
 
 
-def _bound_file(path: str, source: str) -> dict[str, Any]:
-    return {"destination": path, "type": "bind", "source": source, "options": ["rbind", DEFAULT_PROPAGATION]}
+def _bound_file(path: str, source: str, facts: Facts) -> dict[str, Any]:
+    options = ["rbind", DEFAULT_PROPAGATION, *(["idmap"] if facts.id_map is not None else [])]
+    return {"destination": path, "type": "bind", "source": source, "options": options}
 
 
 def _under_dev(mount: dict[str, Any], chosen: set[str]) -> bool:

@@ -17,7 +17,7 @@ from corten.storage import merged
 from corten.storage.layer import name as whiteouts
 from corten.tar import header, writer
 from corten.tar.header import Entry
-from corten.tar.pack import Packer, directory_entry
+from corten.tar.pack import Packer
 
 
 def pack(upper: Path, below: Path | None = None) -> Generator[bytes, None, None]:
@@ -27,7 +27,7 @@ def pack(upper: Path, below: Path | None = None) -> Generator[bytes, None, None]
     """
     with merged.open_tree([upper]) as root:
         if below is None or not _alike(os.fstat(root.top), os.stat(below)):
-            yield from directory_entry(root.top, b"./")
+            yield Packer().directory(root.top, b"./")
         yield from _layer(root)
     yield writer.END
 
@@ -40,7 +40,7 @@ def pack_tree(lowers: Sequence[Path]) -> Generator[bytes, None, None]:
             encoded = os.fsencode(path)
             with suppress(FileNotFoundError, NotADirectoryError):
                 if child is not None:
-                    yield from directory_entry(child.top, encoded + b"/")
+                    yield packer.directory(child.top, encoded + b"/")
                 else:
                     yield from packer.member(holder, name, encoded, status)
     yield writer.END
@@ -70,7 +70,7 @@ def _layer(root: merged.Directory) -> Iterator[bytes]:
                 if merged.is_whiteout(status):
                     yield writer.encode(Entry(prefix + whiteouts.WHITEOUT + os.fsencode(name), header.REGULAR, mode=0))
                 elif child is not None:
-                    yield from directory_entry(child.top, path + b"/")
+                    yield packer.directory(child.top, path + b"/")
                     below.append((path + b"/", child))
                 else:
                     yield from packer.member(directory.top, name, path, status)
