@@ -9,6 +9,7 @@ import bisect
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
 import msgspec
 
@@ -17,6 +18,8 @@ from corten.engine.record import ContainerRecord
 from corten.engine.tasks import Container
 from corten.errors import InvalidArgument, NameInUse, NoSuchContainer
 from corten.storage.metadata import Database, Transaction
+
+T = TypeVar("T")
 
 SHORT_ID = 12
 #: How long an amended record may wait for its commit.
@@ -121,12 +124,23 @@ class Roster:
         if self._names.get(name) == container_id:
             del self._names[name]
 
-    async def add(self, record: ContainerRecord) -> Container:
-        """Commit a new container, then index it; its name must be reserved."""
-        await self._commit(record, durable=not record.host.AutoRemove)
+    async def add(self, record: ContainerRecord, make_files: Callable[[], T]) -> tuple[Container, T]:
+        """Commit a new container, then index it; its name must be reserved.
+
+        ``make_files`` is called first, in the thread that commits: one switch of threads for both. Its answer comes back.
+        """
+        value = records.encode(record)
+
+        def make() -> T:
+            made = make_files()
+            with self._database.transaction(durable=not record.host.AutoRemove) as change:
+                change.put(records.COLLECTION, record.id, value)
+            return made
+
+        made = await self._in_writer(make)
         container = Container(record)
         self._admit(container)
-        return container
+        return container, made
 
     async def update(self, container: Container, record: ContainerRecord, *, durable: bool = False) -> None:
         """Commit a changed record, then believe it."""
@@ -197,9 +211,12 @@ class Roster:
         if not durable and not self._durable_writes:
             write()
             return
+        await self._in_writer(write)
+
+    async def _in_writer(self, work: Callable[[], T]) -> T:
         self._durable_writes += 1
         try:
-            await asyncio.get_running_loop().run_in_executor(self._writer, write)
+            return await asyncio.get_running_loop().run_in_executor(self._writer, work)
         finally:
             self._durable_writes -= 1
 

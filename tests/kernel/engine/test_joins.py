@@ -69,7 +69,7 @@ def test_attack_pid_reuse_gives_no_namespace_of_the_host(tmp_path: Path, kind: s
             ticks = procfs.start_ticks(stranger.pid)
             state = State(status=Status.RUNNING, pid=stranger.pid, start_ticks=ticks)
             donor = record("donor", HostConfig(IpcMode="shareable"), state)
-            container = asyncio.run(roster.add(donor))
+            container, _ = asyncio.run(roster.add(donor, lambda: None))
             assert list(joins.namespaces(record("guest", guest, State()), undo)) == [kind]
             state = State(status=Status.RUNNING, pid=stranger.pid, start_ticks=ticks - 1)
             container.record = record("donor", HostConfig(IpcMode="shareable"), state)

@@ -12,6 +12,7 @@ from corten.api.types.container import ContainerConfig, HostConfig, LogConfig
 from corten.engine.record import COLLECTION, ContainerRecord, decode, encode
 from corten.engine.roster import Roster
 from corten.engine.shims import error_of
+from corten.engine.tasks import Container
 from corten.errors import InvalidArgument, NameInUse, NoSuchContainer
 from corten.storage.metadata import Database
 
@@ -41,11 +42,32 @@ def test_a_record_survives_its_encoding() -> None:
     assert decode(encode(original)) == original
 
 
+async def added(roster: Roster, new: ContainerRecord) -> Container:
+    container, made = await roster.add(new, lambda: "files")
+    assert made == "files"
+    return container
+
+
+def test_files_that_cannot_be_made_leave_no_record(database: Database) -> None:
+    def full() -> None:
+        raise OSError("no space left on device")
+
+    async def scenario() -> None:
+        roster = Roster(database)
+        with pytest.raises(OSError, match="no space"):
+            await roster.add(record("a", "web"), full)
+        assert len(roster) == 0
+        roster.close()
+
+    asyncio.run(scenario())
+    assert list(database.load(COLLECTION)) == []
+
+
 def test_lookup_by_id_name_and_prefix(database: Database) -> None:
     async def scenario() -> None:
         roster = Roster(database)
         for container_id, name in (("ab1", "one"), ("ab2", "two"), ("cd", "ab1")):
-            await roster.add(record(container_id, name))
+            await added(roster, record(container_id, name))
         assert roster.find("two").record.name == "two"
         assert roster.find("/two").record.name == "two"
         assert roster.find("ab2").record.name == "two"
@@ -66,7 +88,7 @@ def test_names_are_exclusive_and_given_back(database: Database) -> None:
         roster.reserve_name("web", "a".ljust(64, "0"))
         with pytest.raises(NameInUse, match="is already in use by container"):
             roster.reserve_name("web", "b")
-        container = await roster.add(record("a", "web"))
+        container = await added(roster, record("a", "web"))
         await roster.discard(container)
         roster.reserve_name("web", "b")
         assert len(roster) == 0
@@ -78,9 +100,9 @@ def test_names_are_exclusive_and_given_back(database: Database) -> None:
 def test_what_was_committed_is_there_again(database: Database) -> None:
     async def scenario() -> None:
         roster = Roster(database)
-        container = await roster.add(record("a", "web"))
+        container = await added(roster, record("a", "web"))
         await roster.update(container, msgspec.structs.replace(container.record, name="web2"))
-        await roster.add(record("b", "gone", auto=True))
+        await added(roster, record("b", "gone", auto=True))
         await roster.discard(roster.find("gone"))
         roster.close()
 
@@ -105,7 +127,7 @@ def test_a_corrupt_record_is_set_aside_and_the_others_live(database: Database) -
 def test_a_container_removed_while_somebody_waits_for_it(database: Database) -> None:
     async def scenario() -> None:
         roster = Roster(database)
-        container = await roster.add(record("a", "web"))
+        container = await added(roster, record("a", "web"))
 
         async def late() -> None:
             async with roster.exclusive("web"):

@@ -2,8 +2,8 @@
 
  (1) refuse what is wrong or not built            (5) find or make its volumes, copy image content into new ones
  (2) take the name                                (6) snapshot and directory
- (3) find the image, merge the configurations     (7) commit the record: from here on it exists
- (4) fill Docker's defaults in                    (8) tell the image store; event ``create``
+ (3) find the image, which now is in use; merge   (7) commit the record: from here on it exists
+ (4) fill Docker's defaults in                    (8) event ``create``
 
 Everything before (7) is undone when a later step fails; what a crash leaves is swept at the next start, because no
 record names it.
@@ -15,6 +15,7 @@ import secrets
 import shutil
 import time
 from contextlib import AsyncExitStack
+from functools import partial
 
 import msgspec
 
@@ -91,6 +92,7 @@ class Creator:
             self._roster.reserve_name(taken, container_id)  # (2)
             undo.callback(self._roster.free_name, taken, container_id)
             image = await self._images.resolve(client.Image, platform=platform)  # (3)
+            self._use(image.id, container_id, undo)
             config = merge.merge(client, image.config.config)
             command = merge.command_line(config)
             checks.check(config, host, self._modules)
@@ -114,15 +116,24 @@ class Creator:
             logging.check(record)
             self._networks.validate(network_request(record))
             record = msgspec.structs.replace(record, links=self._links.register(record))
-            record, rootfs = await self._make(record, image, undo)  # (5) (6)
-            container = await self._roster.add(record)  # (7)
+            points = tuple([await self._with_image(point) for point in self._mounts(record)])
+            for user, used in msgspec.structs.replace(record, mounts=points).images():
+                self._use(used, user, undo)
+            volumes = await self._volumes.resolve(points, image.chain_id, container_id, undo)  # (5)
+            record = msgspec.structs.replace(record, mounts=volumes)
+            undo.callback(self._delete_files, container_id)
+            make_files = partial(self._make_files, container_id, image.chain_id)
+            container, rootfs = await self._roster.add(record, make_files)  # (6) (7)
             container.rootfs = rootfs
             undo.pop_all()
         self._volumes.settle(container.record)
-        for user, used in container.record.images():
-            self._images.in_use(used, user)  # (8)
-        self._notices.container(container.record, "create")
+        self._notices.container(container.record, "create")  # (8)
         return ContainerCreateResponse(Id=container_id, Warnings=warnings)
+
+    def _use(self, image_id: str, user: str, undo: AsyncExitStack) -> None:
+        """Nobody removes the image from here on, until the container is gone or was never made."""
+        self._images.in_use(image_id, user)
+        undo.callback(self._images.release, image_id, user)
 
     def _check(self, config: ContainerConfig, host: HostConfig) -> tuple[HostConfig, list[str]]:
         """What this host can do of it, and warnings of what it cannot."""
@@ -140,17 +151,6 @@ class Creator:
         if host.NetworkMode.startswith(JOIN):
             return self._roster.find(host.NetworkMode.removeprefix(JOIN)).record.config.Hostname
         return short(container_id)
-
-    async def _make(
-        self, record: ContainerRecord, image: Image, undo: AsyncExitStack
-    ) -> tuple[ContainerRecord, list[Mount]]:
-        """The volumes (5), then the snapshot and directory (6), each with its undoing."""
-        points = tuple([await self._with_image(point) for point in self._mounts(record)])
-        loop = asyncio.get_running_loop()
-        volumes = await self._volumes.resolve(points, image.chain_id, record.id, undo)
-        undo.callback(self._delete_files, record.id)
-        rootfs = await loop.run_in_executor(None, self._make_files, record.id, image.chain_id)
-        return msgspec.structs.replace(record, mounts=volumes), rootfs
 
     async def _with_image(self, point: MountPoint) -> MountPoint:
         """An image that is to be mounted, found; other mounts as they are."""

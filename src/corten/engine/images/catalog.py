@@ -5,7 +5,7 @@ Owns the answers; changes nothing.
 
 import asyncio
 from collections import Counter
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from corten.api.filters import Filters
 from corten.api.types.image import DriverData, HistoryItem, ImageInspect, ImageSummary
@@ -22,6 +22,8 @@ from corten.oci.image import ImageConfig, Platform
 from corten.storage.layer.store import LayerStore
 
 DRIVER = "overlay2"
+#: Configs kept decoded: containers are made from few images, many times.
+_KEPT_CONFIGS: Final = 64
 
 
 class Image(NamedTuple):
@@ -30,7 +32,6 @@ class Image(NamedTuple):
     id: str
     chain_id: Digest | None
     config: ImageConfig
-    config_bytes: bytes
     name: str
 
 
@@ -42,6 +43,7 @@ class Catalog:
         self._parts = parts
         self._layers = layers
         self._usage = usage
+        self._configs: dict[Digest, ImageConfig] = {}
 
     async def summaries(
         self,
@@ -94,10 +96,15 @@ class Catalog:
         """The image a container is made from; NoSuchImage. Call ``in_use`` before the next await."""
         found = self._found(name, platform)
         image = found.image
-        with self._store.lease(image.id):
-            config, raw = await asyncio.to_thread(lambda: (self._parts.config(image), self._parts.config_bytes(image)))
+        config = self._configs.get(image.id)
+        if config is None:
+            with self._store.lease(image.id):
+                config = await asyncio.to_thread(self._parts.config, image)
+            while len(self._configs) >= _KEPT_CONFIGS:
+                del self._configs[next(iter(self._configs))]
+            self._configs[image.id] = config
         chain = image.chain[-1] if image.chain else None
-        return Image(str(image.id), chain, config, raw, found.reference.familiar() if found.reference else name)
+        return Image(str(image.id), chain, config, found.reference.familiar() if found.reference else name)
 
     def same(self, name: str, image_id: str) -> bool:
         """Whether ``name`` now means that image."""
