@@ -9,9 +9,10 @@ from __future__ import annotations
 import errno
 import os
 import time
+from itertools import groupby
 
 from corten.cgroup import devices, freezer, leaf, writer
-from corten.cgroup.hierarchy import Hierarchy, join, read, write
+from corten.cgroup.hierarchy import Hierarchy, join, read, write, write_each
 from corten.errors import RuntimeFailure
 
 TYPE_CHECKING = False
@@ -216,9 +217,8 @@ class Group:
         reason = "this host has no devices controller"
         try:
             if directory:
-                for rule in rules:
-                    file, line = devices.line_v1(rule)
-                    write(f"{directory}/{file}", line)
+                for file, lines in groupby((devices.line_v1(rule) for rule in rules), key=lambda entry: entry[0]):
+                    write_each(f"{directory}/{file}", [line for _, line in lines])
                 return
             if (fd := self.open_unified()) >= 0:
                 try:

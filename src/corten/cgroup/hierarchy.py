@@ -9,7 +9,7 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from typing import Final
 
 V1_CONTROLLERS: Final = (
@@ -52,9 +52,15 @@ def join(top: str, path: str) -> str:
 
 def write(file: str, value: str) -> None:
     """One write(2) of ``value``: the kernel takes a setting whole or not at all."""
+    write_each(file, (value,))
+
+
+def write_each(file: str, values: Iterable[str]) -> None:
+    """One write(2) for every value, in a file that takes one setting at a time."""
     fd = os.open(file, os.O_WRONLY | os.O_CLOEXEC)
     try:
-        os.write(fd, value.encode())
+        for value in values:
+            os.write(fd, value.encode())
     finally:
         os.close(fd)
 
@@ -62,8 +68,8 @@ def write(file: str, value: str) -> None:
 def read(file: str) -> str:
     """The file's text, "" when it is not there (any more)."""
     try:
-        with open(file, encoding="ascii", errors="replace") as opened:
-            return opened.read()
+        with open(file, "rb", buffering=0) as opened:
+            return opened.read().decode("ascii", "replace")
     except OSError:
         return ""
 

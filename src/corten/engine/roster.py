@@ -127,7 +127,8 @@ class Roster:
     async def add(self, record: ContainerRecord, make_files: Callable[[], T]) -> tuple[Container, T]:
         """Commit a new container, then index it; its name must be reserved.
 
-        ``make_files`` is called first, in the thread that commits: one switch of threads for both. Its answer comes back.
+        ``make_files`` is called first, in the thread that commits, and its answer comes back: one switch of threads for
+        both.
         """
         value = records.encode(record)
 

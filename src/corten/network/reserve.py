@@ -24,10 +24,12 @@ class Reserve:
 
     def take(self) -> Bare:
         """One that is ready, else a new one."""
+        return self.ready() or bare()
+
+    def ready(self) -> Bare | None:
+        """One that is ready; never blocks for long."""
         with self._lock:
-            if self._ready:
-                return self._ready.popleft()
-        return bare()
+            return self._ready.popleft() if self._ready else None
 
     def fill(self) -> None:
         """Make what is missing; Unavailable when the kernel refuses."""

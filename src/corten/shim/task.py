@@ -135,19 +135,31 @@ def file_name(task: Task) -> str:
 
 def save(directory: str, task: Task, log: dict[str, Any] | None) -> None:
     """Write the state file: temporary name, then rename. It lies on a tmpfs and need not survive the machine."""
-    path = f"{directory}/{file_name(task)}"
+    draft(directory, task, log)
+    publish(directory, task)
+
+
+def draft(directory: str, task: Task, log: dict[str, Any] | None) -> None:
+    """The state file under its temporary name, which no other shim reads."""
     data = encode({**task.document(), "log": log}).encode()
-    descriptor = os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    path = f"{directory}/{file_name(task)}.new"
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
         os.write(descriptor, data)
     finally:
         os.close(descriptor)
+
+
+def publish(directory: str, task: Task) -> None:
+    """Give the draft its name: the task can be adopted."""
+    path = f"{directory}/{file_name(task)}"
     os.rename(f"{path}.new", path)
 
 
 def discard(directory: str, task: Task) -> None:
-    """Remove the state file, if it was written."""
-    try:
-        os.unlink(f"{directory}/{file_name(task)}")
-    except FileNotFoundError:
-        pass
+    """Remove the state file, or its draft, if there is one."""
+    for suffix in ("", ".new"):
+        try:
+            os.unlink(f"{directory}/{file_name(task)}{suffix}")
+        except FileNotFoundError:
+            pass

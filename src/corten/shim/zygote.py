@@ -4,9 +4,9 @@
  (2) the cgroup with its limits
  (3) the pipes
  (4) clone3, through :mod:`corten.runtime.container`; the child goes on by itself
- (5) the child's ends are closed here
+ (5) the child's ends are closed here, and a draft of the state file is written
  (6) the loop watches the child's channel: its terminal, its warnings, its error, or the EOF that means execve
- (7) the state file, then the answer with copies of our descriptors
+ (7) the state file gets its name, then the answer with copies of our descriptors
 
 Between (5) and (7) the loop serves everybody else. A birth that fails leaves nothing: the child is reaped and the
 cgroup removed before the answer.
@@ -33,7 +33,7 @@ from corten.shim.task import Task
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any, Final, NoReturn, Protocol
 
     from corten.shim.supervisor import Supervisor
@@ -106,6 +106,24 @@ class Birth:
         os.set_blocking(started.sync, False)
         self._supervisor.tasks[self._task.key] = self._task
         self._supervisor.loop.add(started.sync, self)
+        self._draft()
+
+    def _draft(self) -> None:
+        """The state file's content, while the child is at work on the other processor."""
+        subject = self._task
+        subject.started_at = time.time_ns()
+        try:
+            subject.start_ticks = procfs.start_ticks(subject.pid)
+        except OSError:
+            subject.start_ticks = 0  # cannot be: a zombie has its line until we reap it
+        self._keep_state(task.draft, self._log)
+
+    def _keep_state(self, step: Callable[..., None], *details: object) -> None:
+        """A step of keeping the state; what fails costs the adoption by another shim, not the container."""
+        try:
+            step(self._supervisor.state_directory, self._task, *details)
+        except OSError as error:
+            self._warnings.append(f"the container's state could not be saved: {(error.strerror or '').lower()}")
 
     def ready(self, events: int) -> None:
         """Called by the loop: the child says something, or has said everything, or (when it failed) is dead."""
@@ -165,17 +183,9 @@ class Birth:
     def _born(self) -> None:
         """(7)"""
         subject, supervisor = self._task, self._supervisor
-        subject.started_at = time.time_ns()
-        try:
-            subject.start_ticks = procfs.start_ticks(subject.pid)
-        except OSError:
-            subject.start_ticks = 0  # cannot be: a zombie has its line until we reap it
         subject.streams.open(console=self._console, **self._pipes.ours)
         supervisor.watch(subject)
-        try:
-            task.save(supervisor.state_directory, subject, self._log)
-        except OSError as error:  # it costs the adoption by another shim, not the container
-            self._warnings.append(f"the container's state could not be saved: {(error.strerror or '').lower()}")
+        self._keep_state(task.publish)
         facts = {name: getattr(subject, name) for name in ("pid", "started_at", "start_ticks")}
         ours = subject.descriptors()
         answer = {**facts, "warnings": self._warnings, "roles": list(ours)}

@@ -29,7 +29,7 @@ from corten.engine.containers.links import Links
 from corten.engine.containers.notices import Notices
 from corten.engine.health.checks import Health, check_of
 from corten.engine.host import security_modules
-from corten.engine.images.service import Image, ImageService
+from corten.engine.images.service import ImageService
 from corten.engine.mounts import MountPoint, merge_mounts, parse_bind, parse_mount, parse_volumes_from
 from corten.engine.names import check_name, generate_name
 from corten.engine.networks.service import NetworkService

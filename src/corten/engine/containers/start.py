@@ -153,8 +153,8 @@ class Starter:
             os.makedirs(f"{directory}/log", 0o700)  # as its tree: the record outlived it in a power cut
         texts = (sandbox.files.hostname, sandbox.files.hosts, sandbox.files.resolv_conf)
         for name, text in zip(_FILES, texts, strict=True):
-            with open(f"{directory}/{name}", "w", encoding="utf-8") as file:
-                file.write(text)
+            with open(f"{directory}/{name}", "wb", buffering=0) as file:
+                file.write(text.encode())
 
     def _rootfs(self, record: ContainerRecord, mounts: Sequence[Mount]) -> list[dict[str, Any]]:
         """In a user namespace the data root is shown with the container's ids while its layers are mounted."""

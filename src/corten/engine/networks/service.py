@@ -164,9 +164,7 @@ class NetworkService:
         if mode == HOST:
             return self._keep(request, None, self._plain_record(request, HOST))
         if mode == NONE:
-            bare = self._bare(namespace)
-            descriptor = await whole(asyncio.to_thread(lambda: bare().isolated()), os.close)
-            return self._keep(request, descriptor, self._plain_record(request, NONE))
+            return self._keep(request, await self._isolated(namespace), self._plain_record(request, NONE))
         if mode.startswith("container:"):
             return Sandbox(sandbox.of_process(request.target_pid), EndpointRecord(mode=mode, name=request.name), None)
         if mode != BRIDGE or self._bridge is None:
@@ -193,6 +191,13 @@ class NetworkService:
         record = self._endpoints.get(container_id)
         if record is not None:
             self._endpoints[container_id] = msgspec.structs.replace(record, name=name)
+
+    async def _isolated(self, namespace: int | None) -> int:
+        """A namespace without interfaces; one that is ready needs no thread."""
+        make = self._bare(namespace)
+        if namespace is None and (ready := self._reserve.ready()) is not None:
+            return ready.isolated()
+        return await whole(asyncio.to_thread(lambda: make().isolated()), os.close)
 
     def _bare(self, namespace: int | None) -> Callable[[], sandbox.Bare]:
         """Where an attachment gets its namespace."""
