@@ -167,16 +167,6 @@ class Group:
         """Whether :meth:`freeze` is in force."""
         return freezer.is_frozen(self)
 
-    def oom_count(self) -> int:
-        """How many processes of the group the kernel killed for want of memory."""
-        file = "memory.events" if self.hierarchy.version == 2 else "memory.oom_control"
-        directory = self.directory("memory")
-        for line in read(f"{directory}/{file}").splitlines() if directory else ():
-            key, _, value = line.partition(" ")
-            if key == "oom_kill":
-                return int(value)
-        return 0
-
     def delete(self) -> None:
         """Remove the directories, and those made below them; retries while the kernel still counts dying tasks."""
         for directory in self._directories:

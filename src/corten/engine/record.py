@@ -27,7 +27,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     ``stop_requested`` remembers that a client stopped it (restart policies ask); ``error`` is why the last start
     failed; ``remove_volumes`` that the removal under way takes the anonymous volumes too; ``backoff_ms`` is the last
-    pause before a restart, counted from ``finished_ns``; ``health`` is None without a health check.
+    pause before a restart, counted from ``finished_ns``; ``health`` is None without a health check; ``oom_kills`` says
+    how often memory ran out in this run, or the last one, as far as clients were told.
     """
 
     status: Status = Status.CREATED
@@ -37,7 +38,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     finished_ns: int = 0
     exit_code: int = 0
     error: str = ""
-    oom_killed: bool = False
+    oom_kills: int = 0
     stop_requested: bool = False
     exit_unknown: bool = False
     remove_volumes: bool = False
@@ -59,6 +60,11 @@ class State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """Whether its health check gave it up, in this run or, once it has ended, in its last."""
         return self.health is not None and self.health.status == UNHEALTHY
 
+    @property
+    def oom_killed(self) -> bool:
+        """Docker's ``OOMKilled``: also while it lives on."""
+        return self.oom_kills > 0
+
     def started(self, pid: int, started_ns: int, start_ticks: int) -> "State":
         """After its first process was exec'd."""
         status = advance(self.status, Event.START)
@@ -72,14 +78,14 @@ class State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             health=self.health.begun() if self.health is not None else None,
         )
 
-    def exited(self, code: int, finished_ns: int, *, oom_killed: bool = False, unknown: bool = False) -> "State":
+    def exited(self, code: int, finished_ns: int, *, oom_kills: int = 0, unknown: bool = False) -> "State":
         """After its first process ended."""
         return State(
             status=advance(self.status, Event.EXIT),
             started_ns=self.started_ns,
             finished_ns=finished_ns,
             exit_code=code,
-            oom_killed=oom_killed,
+            oom_kills=oom_kills,
             stop_requested=self.stop_requested,
             exit_unknown=unknown,
             backoff_ms=self.backoff_ms,

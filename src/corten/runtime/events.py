@@ -6,13 +6,17 @@ cgroup and nothing else; what a host has no controller for is left out.
 
 from __future__ import annotations
 
+import math
 import os
 import select
 import sys
+import time
 
+from corten.cgroup import shortage
 from corten.cgroup import stats as usage
 from corten.cgroup.group import Group
 from corten.errors import Conflict, InvalidArgument
+from corten.linux import inotify
 from corten.linux import process as linux_process
 from corten.oci.runtime import encode
 from corten.runtime import state
@@ -25,7 +29,10 @@ if TYPE_CHECKING:
 
 _DEFAULT_INTERVAL: Final = "5s"
 _UNITS: Final = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000}
-_OOM_INTERVAL: Final = 1000  # milliseconds between two looks at the kernel's count
+#: The kernel counts a moment after it tells: so many looks, with so many milliseconds between them.
+_LOOKS: Final = 25
+_LOOK_AGAIN: Final = 20
+_READ: Final = 65536
 
 
 def show(host: Host, identifier: str, options: Options) -> None:
@@ -41,21 +48,38 @@ def show(host: Host, identifier: str, options: Options) -> None:
     pidfd = linux_process.pidfd_open(held.pid)
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)
-    seen, waited = group.oom_count(), interval
+    alarm = _alarm(group)
+    if alarm >= 0:
+        poll.register(alarm, select.POLLIN)
+    seen, due = shortage.look(group), time.monotonic()
+    looks = 0
     while held.alive():
-        if waited >= interval:
+        if time.monotonic() >= due:
             _print("stats", identifier, stats(group))
-            waited = 0
-        step = min(_OOM_INTERVAL, interval - waited)
-        ended = poll.poll(step)
-        waited += step
-        killed = group.oom_count()
+            due = time.monotonic() + interval / 1000
+        wait = max(0, math.ceil((due - time.monotonic()) * 1000))
+        told = {number for number, _ in poll.poll(min(wait, _LOOK_AGAIN) if looks else wait)}
+        if alarm in told:
+            os.read(alarm, _READ)
+        looks = _LOOKS if alarm in told else max(0, looks - 1)
+        killed = shortage.look(group)
         if killed > seen:
-            seen = killed
+            seen, looks = killed, 0
             _print("oom", identifier, None)
-        if ended:
+        if pidfd in told:
             break
-    os.close(pidfd)
+
+
+def _alarm(group: Group) -> int:
+    """A descriptor to poll that tells when to look for a kill, -1 where the host has none to give."""
+    try:
+        if group.hierarchy.version == 1:
+            return shortage.subscribe(group)
+        instance = inotify.inotify_init1(inotify.IN_NONBLOCK | inotify.IN_CLOEXEC)
+        shortage.watch(instance, group)
+    except OSError:
+        return -1
+    return instance
 
 
 def _print(kind: str, identifier: str, data: dict[str, Any] | None) -> None:

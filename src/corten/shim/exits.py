@@ -16,15 +16,15 @@ UNKNOWN = 255
 
 
 class Exit:
-    """``code`` as a shell counts (128 + signal), ``at`` in nanoseconds since the epoch."""
+    """``code`` as a shell counts (128 + signal), ``at`` in ns since the epoch, ``oom_kills`` of the whole run."""
 
-    __slots__ = ("at", "code", "oom_killed", "signal", "unknown")
+    __slots__ = ("at", "code", "oom_kills", "signal", "unknown")
 
-    def __init__(self, code: int, signal: int, at: int, *, oom_killed: bool = False, unknown: bool = False) -> None:
+    def __init__(self, code: int, signal: int, at: int, *, oom_kills: int = 0, unknown: bool = False) -> None:
         self.code = code
         self.signal = signal
         self.at = at
-        self.oom_killed = oom_killed
+        self.oom_kills = oom_kills
         self.unknown = unknown
 
     def document(self) -> dict[str, int | bool]:

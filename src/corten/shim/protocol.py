@@ -14,6 +14,7 @@
       |<- {seq, ok: {}} ---------------------------------|
       |-- {seq, "view", id, rootfs, mounts, ...} ------->|  a process builds a mount namespace of the container's files
       |<- {seq, ok: {}} + root, mount namespace ---------|  and ends
+      |<- {event: "oom", id, oom_kills} -----------------|  the count of this run; also in hello and with the exit
       |              ...                                 |  output drained and logged
       |<- {event: "exited", id, code, ...} --------------|
       |-- {seq, "ack", id} ----------------------------->|  attached clients get their end of file; id forgotten

@@ -144,6 +144,7 @@ def _adopt(supervisor: Supervisor, message: dict[str, Any], fds: Descriptors, re
     reply.succeed(subject.document())
     if subject.pidfd >= 0:
         supervisor.watch(subject)
+        supervisor.alarms.arm(subject, adopted=True)
     else:
         supervisor.set_exit(subject, None)
 

@@ -1,6 +1,6 @@
 """The table of tasks, and what happens from a process's death until it is forgotten.
 
- (1) its pidfd is readable: the exit is collected (:mod:`corten.shim.exits`)
+ (1) its pidfd is readable: the exit is collected (:mod:`corten.shim.exits`), with how often its memory ran out
  (2) all of its output is drained, to the log and to the clients; at most GRACE seconds where a stranger holds a pipe
  (3) ``exited`` is reported, or kept for the next engine's ``hello``
  (4) after the report: the mount namespace is let go, the cgroup is emptied and removed
@@ -20,6 +20,7 @@ import time
 from corten.cgroup.group import Group
 from corten.errors import RuntimeFailure
 from corten.shim import bundle, exits, hooks, task
+from corten.shim.alarms import Alarms
 from corten.shim.loop import note
 from corten.shim.probe import Probes
 
@@ -53,8 +54,8 @@ class Supervisor:
     """``tasks`` by (container id, exec id); ``open_files`` is the limit this process was given: soft, hard."""
 
     __slots__ = (
-        "_cleaning", "_forgotten", "engine", "freezing", "hierarchy", "loop", "open_files", "probes", "state_directory",
-        "tasks",
+        "_cleaning", "_forgotten", "alarms", "engine", "freezing", "hierarchy", "loop", "open_files", "probes",
+        "state_directory", "tasks",
     )  # fmt: skip
 
     engine: Engine
@@ -68,6 +69,7 @@ class Supervisor:
         #: By cgroup, the freezing or thawing that is under way; one that is not here any more was overtaken.
         self.freezing: dict[str, object] = {}
         self.probes = Probes(self)
+        self.alarms = Alarms(self)
         self._cleaning: dict[str, int] = {}
         self._forgotten = 0
 
@@ -99,10 +101,11 @@ class Supervisor:
         code, signal = status or (exits.UNKNOWN, 0)
         subject.exit = exits.Exit(code, signal, time.time_ns(), unknown=status is None)
         if not subject.exec_id and subject.cgroup:
-            group = Group(self.hierarchy, subject.cgroup)
-            subject.exit.oom_killed = group.oom_count() > 0
+            self.alarms.count(subject)
+            self.alarms.disarm(subject)
+            subject.exit.oom_kills = subject.oom_kills
             if not subject.private_pids:  # nobody else ends the others; they would hold the output open
-                _kill(group)
+                _kill(Group(self.hierarchy, subject.cgroup))
         if subject.streams.hurry():  # (2)
             self._report(subject)
         else:
@@ -118,8 +121,6 @@ class Supervisor:
         if subject.reported or subject.exit is None:
             return
         subject.reported = True
-        if subject.exit.oom_killed:
-            self.engine.event({"event": "oom", **subject.names()})
         told = self.engine.event({"event": "exited", **subject.names(), **subject.exit.document()})
         self.loop.soon(lambda: self._let_go(subject))
         if told:
@@ -192,6 +193,7 @@ class Supervisor:
     def forget(self, subject: Task) -> None:
         """Give back everything the task had. Not for one that runs."""
         self.tasks.pop(subject.key, None)
+        self.alarms.disarm(subject)
         if subject.pidfd >= 0:
             self.loop.remove(subject.pidfd)
         subject.close("pidfd")

@@ -30,17 +30,20 @@ if TYPE_CHECKING:
 
 class Task:
     """``exec_id`` is "" for a container. ``exit`` is set once known, ``reported`` once the engine may know it.
+    ``alarm`` and ``oom_kills`` belong to :mod:`corten.shim.alarms`.
 
     ``outer_mounts``: of a container in a user namespace the mount namespace that was built for it, whose mounts are not
     locked (:mod:`corten.runtime.userns`), -1 for others. Held until it is forgotten, by the engine too.
     """
 
     __slots__ = (
+        "alarm",
         "cgroup",
         "exec_id",
         "exit",
         "id",
         "mount_namespace",
+        "oom_kills",
         "outer_mounts",
         "owner",
         "pid",
@@ -65,6 +68,8 @@ class Task:
         self.pidfd = -1
         self.mount_namespace = -1
         self.outer_mounts = -1
+        self.alarm = -1
+        self.oom_kills = 0
         self.started_at = 0
         self.start_ticks = 0
         self.starting = True
@@ -110,6 +115,7 @@ class Task:
             "private_pids": self.private_pids,
             "starting": self.starting,
             "log_lost": self.streams.log_lost,
+            "oom_kills": self.oom_kills,
         }
         if self.exit is not None and self.reported:
             document["exit"] = self.exit.document()

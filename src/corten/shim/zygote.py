@@ -4,7 +4,8 @@
  (2) the cgroup with its limits
  (3) the pipes
  (4) clone3, through :mod:`corten.runtime.container`; the child goes on by itself
- (5) the child's ends are closed here, and a draft of the state file is written
+ (5) the child's ends are closed here, and a draft of the state file is written; from here on the kernel tells when
+     memory runs out
  (6) the loop watches the child's channel: its terminal, its warnings, its error, or the EOF that means execve
  (7) the state file gets its name, then the answer with copies of our descriptors
 
@@ -106,6 +107,7 @@ class Birth:
         os.set_blocking(started.sync, False)
         self._supervisor.tasks[self._task.key] = self._task
         self._supervisor.loop.add(started.sync, self)
+        self._supervisor.alarms.arm(self._task)
         self._draft()
 
     def _draft(self) -> None:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 import secrets
+import select
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from corten.cgroup import devices, features, hierarchy
+from corten.cgroup import devices, features, hierarchy, shortage
 from corten.cgroup.group import Group
 from corten.errors import InvalidArgument, RuntimeFailure
+from corten.linux import inotify
 
 pytestmark = pytest.mark.root
 SOURCES = Path(hierarchy.__file__).parents[2]
@@ -182,12 +186,63 @@ def test_delete_takes_what_the_container_made_below(path: str) -> None:
     assert not group.exists()
 
 
-def test_oom_is_counted(path: str) -> None:
+HOG = "b = bytearray(64 << 20)\nfor i in range(0, len(b), 4096): b[i] = 1"
+
+
+def hog(*groups: Group) -> subprocess.Popen[bytes]:
+    """A process that takes more memory than it gets, in the last of the groups."""
+    return subprocess.Popen(
+        ["/usr/bin/python3", "-ISE", "-c", HOG], preexec_fn=lambda: [enter(group) for group in groups] and None
+    )
+
+
+@contextmanager
+def told(group: Group) -> Iterator[int]:
+    """The descriptor that tells when to look."""
+    if v1():
+        descriptor = shortage.subscribe(group)
+    else:
+        descriptor = inotify.inotify_init1(inotify.IN_NONBLOCK | inotify.IN_CLOEXEC)
+        shortage.watch(descriptor, group)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def test_oom_is_told_and_counted(path: str) -> None:
     group = Group.create(hierarchy.detect(), path, {"memory": {"limit": 8 << 20, "swap": 8 << 20}})
-    assert group.oom_count() == 0
-    code = "b = bytearray(64 << 20)\nfor i in range(0, len(b), 4096): b[i] = 1"
-    subprocess.run(["/usr/bin/python3", "-ISE", "-c", code], preexec_fn=lambda: enter(group), check=False)
-    assert group.oom_count() >= 1
+    with told(group) as descriptor:
+        assert shortage.look(group) == 0
+        assert not select.select([descriptor], [], [], 0)[0]
+        assert hog(group).wait(20) == -9
+        assert select.select([descriptor], [], [], 0)[0]
+        assert shortage.look(group) >= 1
+
+
+def test_oom_of_a_group_the_container_made_counts_as_its_own(path: str) -> None:
+    group = Group.create(hierarchy.detect(), path, {"memory": {"limit": 8 << 20, "swap": 8 << 20}})
+    inner = Group.create(hierarchy.detect(), f"{path}/inner", {})
+    with told(group) as descriptor:
+        assert hog(inner).wait(20) == -9
+        assert select.select([descriptor], [], [], 0)[0]
+    assert shortage.look(group) == shortage.look(inner) >= 1
+
+
+@pytest.mark.skipif(not v1(), reason="cgroup v1 alone can let them wait")
+def test_oom_without_a_kill_is_told_and_counted_while_it_lasts(path: str) -> None:
+    resources = {"memory": {"limit": 8 << 20, "swap": 8 << 20, "disableOOMKiller": True}}
+    group = Group.create(hierarchy.detect(), path, resources)
+    with told(group) as descriptor, hog(group) as process:
+        assert select.select([descriptor], [], [], 20)[0]
+        for _ in range(2000):
+            if shortage.look(group):
+                break
+            time.sleep(0.005)
+        assert shortage.look(group) == 1
+        process.kill()  # what waits for memory can be killed, and with it the others of the group
+        assert process.wait(20) == -9
+    assert shortage.look(group) == 0
 
 
 def test_a_path_that_climbs_is_refused() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from corten.cgroup import hierarchy
+from corten.cgroup import hierarchy, shortage
 from corten.cgroup.group import Group
 from tests.kernel.conftest import Bundle
 
@@ -223,7 +223,7 @@ def test_a_small_memory_limit_has_room_for_the_first_process(bundle: Bundle, meg
     )
     assert not peak.exists() or int(peak.read_text()) < 4 << 20  # memory.peak: since Linux 5.19
     assert bundle.exec(identifier, "echo", "inside").stdout == "inside\n"
-    assert group.oom_count() == 0
+    assert shortage.look(group) == 0
 
 
 def test_no_new_privileges(bundle: Bundle) -> None:

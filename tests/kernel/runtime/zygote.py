@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 
-from corten.cgroup import hierarchy
+from corten.cgroup import hierarchy, shortage
 from corten.cgroup.group import Group
 from corten.linux import process
 from corten.oci.runtime import decode, encode
@@ -43,6 +43,8 @@ def entry() -> None:
     strangers = process.exit_of_stranger(started.pidfd)
     group.delete()
     print(
-        encode({"messages": messages, "code": code, "signal": number, "stranger": strangers, "oom": group.oom_count()})
+        encode(
+            {"messages": messages, "code": code, "signal": number, "stranger": strangers, "oom": shortage.look(group)}
+        )
     )
     sys.stdout.flush()

@@ -91,6 +91,35 @@ def test_next_engine_gets_the_descriptors_and_the_exit(host: Host) -> None:
     second.close()
 
 
+def test_what_ran_out_of_memory_meanwhile_is_known_to_the_next_engine_and_the_next_shim(host: Host) -> None:
+    hog, small = "dd if=/dev/zero of=/dev/null bs=200M", {"memory": {"limit": 16 << 20, "swap": 16 << 20}}
+    script = f"read x; {hog}; {hog}; echo twice; read x; {hog}; sleep 100"
+    first = Engine(host)
+    first.start("c1", "sh", "-c", script, resources=small, open_stdin=True)
+    first.close()
+    second = Engine(host, launch=False)
+    wait_for(lambda: second.pump(0.05) or ("c1", "") in second.handed)
+    stdin = os.dup(second.handed["c1", ""]["stdin"])
+    second.close()
+    os.write(stdin, b"go\n")
+    wait_for(lambda: b"twice" in Path(host.log("c1")).read_bytes())
+    third = Engine(host, launch=False)
+    if state_of(third, "c1")["oom_kills"] < 2:  # the shim looks again in a moment
+        assert third.event("oom", "c1")["oom_kills"] == 2
+    third.close()
+    kill_shim(host)
+    fourth = Engine(host)
+    for state in client.saved_states(host.exec_root):
+        fourth.ask("adopt", {"state": state})
+    assert fourth.event("oom", "c1")["oom_kills"] == 2, "the kernel has kept the count"
+    os.write(stdin, b"go\n")
+    assert fourth.event("oom", "c1")["oom_kills"] == 3, "and tells the new shim, too"
+    fourth.ask("kill", {"id": "c1", "signal": 9})
+    assert fourth.end("c1")["oom_kills"] == 3
+    os.close(stdin)
+    fourth.close()
+
+
 def test_engine_dies_between_asking_and_the_answer(host: Host) -> None:
     first = Engine(host)
     first.send("start", first.start_request("c1", "sh", "-c", "sleep 0.3; exit 9"))

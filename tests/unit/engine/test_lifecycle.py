@@ -26,7 +26,7 @@ def test_every_status_can_be_reached_and_left() -> None:
 
 
 def test_a_run_keeps_when_it_began_and_forgets_the_run_before() -> None:
-    first = State().started(10, 1_000, 5).exited(3, 2_000, oom_killed=True)
+    first = State().started(10, 1_000, 5).exited(3, 2_000, oom_kills=1)
     assert (first.status, first.exit_code, first.pid, first.started_ns, first.finished_ns) == (
         Status.EXITED,
         3,

@@ -1,6 +1,6 @@
 """What follows a first process's end, in order.
 
- (1) wait until nobody else holds the container     (5) event ``die`` (after ``oom``)
+ (1) wait until nobody else holds the container     (5) event ``die``, after the last ``oom``
  (2) commit the exit, with what the restart policy  (6) give back network, /dev/shm
      makes of it                                    (7) wake those who wait for the exit
  (3) close the kept descriptors, check no more: the  (8) the policy's pause begins, or
@@ -39,11 +39,11 @@ Told = Callable[[Container], None]
 
 
 class Exit(msgspec.Struct, frozen=True, kw_only=True):
-    """How a first process ended; ``at_ns`` since the epoch."""
+    """How a first process ended; ``at_ns`` since the epoch, ``oom_kills`` in all of its run."""
 
     code: int
     at_ns: int
-    oom_killed: bool = False
+    oom_kills: int = 0
     unknown: bool = False
 
     @classmethod
@@ -53,7 +53,7 @@ class Exit(msgspec.Struct, frozen=True, kw_only=True):
         return cls(
             code=UNKNOWN_EXIT if unknown else int(fields["code"]),
             at_ns=int(fields.get("at") or time.time_ns()),
-            oom_killed=bool(fields.get("oom_killed")),
+            oom_kills=int(fields.get("oom_kills", 0)),
             unknown=unknown,
         )
 
@@ -111,12 +111,15 @@ class ExitHandler:
             if record.state.status not in ALIVE:
                 self._shim.tell("ack", {"id": record.id})
                 return
-            state = record.state.exited(end.code, end.at_ns, oom_killed=end.oom_killed, unknown=end.unknown)
+            told = record.state.oom_kills
+            kills = max(end.oom_kills, told)
+            state = record.state.exited(end.code, end.at_ns, oom_kills=kills, unknown=end.unknown)
             record = policies.after_exit(msgspec.structs.replace(record, state=state, network=None))
             await self._roster.update(container, record)  # (2)
             container.drop_handles()  # (3)
             self._stop_checks(container)
             self._shim.tell("ack", {"id": record.id})  # (4)
+            self._notices.out_of_memory(record, kills - told)
             seconds = max(0, (end.at_ns - state.started_ns) // _NS)
             self._notices.container(record, "die", exitCode=str(end.code), execDuration=str(seconds))  # (5)
             await self._release(record.id)  # (6)

@@ -1,7 +1,12 @@
 """Container events with Docker's attributes: image, name and every label, then what the verb adds."""
 
+from typing import Final
+
 from corten.engine.events import EventService
 from corten.engine.record import ContainerRecord
+
+#: So many ``oom`` are told one by one: more at once were counted while no engine ran, and would push out the rest.
+_MOST_AT_ONCE: Final = 64
 
 
 class Notices:
@@ -17,6 +22,11 @@ class Notices:
         attributes["name"] = record.name
         attributes.update(more)
         self._events.publish("container", action, record.id, attributes)
+
+    def out_of_memory(self, record: ContainerRecord, times: int) -> None:
+        """Its memory ran out so many times more, each an event as dockerd has it."""
+        for _ in range(min(times, _MOST_AT_ONCE)):
+            self.container(record, "oom")
 
     def volume(self, name: str, action: str, **more: str) -> None:
         """``action`` happened to the volume."""

@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+import msgspec
+
 from corten.engine.containers.exits import Exit, ExitHandler
 from corten.engine.containers.notices import Notices
 from corten.engine.execs import ExecService
@@ -59,7 +61,7 @@ class Supervision:
         elif name == "started" and not exec_id:
             self._soon(self._meet(container, fields))
         elif name == "oom":
-            self._notices.container(container.record, "oom")
+            self._soon(self._out_of_memory(container, int(fields.get("oom_kills", 0))))
         elif name == "log_lost":
             container.lines_lost = int(fields["lines"])
         elif name == "detached":
@@ -69,6 +71,17 @@ class Supervision:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def _out_of_memory(self, container: Container, total: int) -> None:
+        """``total`` times in this run: what is more than its record says is committed, then told."""
+        async with container.lock:
+            record = container.record
+            more = total - record.state.oom_kills
+            if more <= 0 or not record.state.alive:
+                return
+            state = msgspec.structs.replace(record.state, oom_kills=total)
+            await self._roster.update(container, record.with_state(state))
+        self._notices.out_of_memory(container.record, more)
 
     def handover(self, subject: Subject, handles: dict[str, int]) -> None:
         """Keep copies of a live subject's descriptors."""
@@ -135,6 +148,8 @@ class Supervision:
             await self._roster.update(container, record.with_state(began))
         if state.get("exit"):
             await self._exits.handle(container, Exit.of(state["exit"]))
+        elif state.get("oom_kills"):
+            await self._out_of_memory(container, int(state["oom_kills"]))
 
     def _meet_exec(self, state: dict[str, Any]) -> None:
         exec_id, ended = str(state["exec_id"]), state.get("exit")
