@@ -1,7 +1,8 @@
 """``corten doctor``: what this host gives, and what each lack costs; with ``--fsck``, whether a data root is whole.
 
-Run as ``python -m corten.daemon.doctor [--fsck] [--json] [--data-root DIR]``. Exit code 1 when something an engine
-cannot do without is missing, or something stored is damaged or missing, else 0. It changes nothing and needs no engine.
+Run as ``python -m corten.daemon.doctor [--fsck [--repair]] [--json] [--data-root DIR]``. Exit code 1 when something an
+engine cannot do without is missing, or something stored is damaged or missing, else 0. It needs no engine and changes
+nothing, but for marks on damaged pieces of a store; ``--repair`` does what :mod:`corten.engine.repair` says.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import msgspec
 
 from corten.engine import fsck
 from corten.engine import host as hosts
+from corten.engine import repair as repairs
 from corten.errors import CortenError
 
 OK: Final = "ok"
@@ -156,7 +158,7 @@ def render_fsck(report: fsck.Report) -> str:
 def main(arguments: Sequence[str]) -> int:
     """Read the host or the store and print the report; 0, 1 when something is badly wrong, or 2 for wrong arguments."""
     data_root = "/var/lib/corten"
-    as_json = store = False
+    as_json = store = repair = False
     rest = list(arguments)
     while rest:
         word = rest.pop(0)
@@ -164,25 +166,41 @@ def main(arguments: Sequence[str]) -> int:
             as_json = True
         elif word == "--fsck":
             store = True
+        elif word == "--repair":
+            repair = True
         elif word == "--data-root" and rest:
             data_root = rest.pop(0)
         else:
             print(f"corten doctor: unknown argument: {word}", file=sys.stderr)
             return 2
+    if repair and not store:
+        print("corten doctor: --repair needs --fsck", file=sys.stderr)
+        return 2
     if store:
-        return _fsck(data_root, as_json=as_json)
+        return _fsck(data_root, as_json=as_json, repair=repair)
     findings = diagnose(hosts.read(data_root))
     print(msgspec.json.encode(findings).decode() if as_json else render(findings))
     return 1 if any(finding.level == FATAL for finding in findings) else 0
 
 
-def _fsck(data_root: str, *, as_json: bool) -> int:
+def _fsck(data_root: str, *, as_json: bool, repair: bool) -> int:
+    done: list[str] = []
     try:
-        report = fsck.check(data_root)
+        if repair:
+            repaired = repairs.repair(data_root)
+            report, done = repaired.report, repaired.done
+        else:
+            report = fsck.check(data_root)
+            done = repairs.mark(report, data_root)
+        remedies = repairs.advice(report, data_root)
     except (CortenError, OSError) as exc:
         print(f"corten doctor: {exc}", file=sys.stderr)
         return 1
-    print(msgspec.json.encode(report).decode() if as_json else render_fsck(report))
+    if as_json:
+        document = {**msgspec.to_builtins(report), "done": done, "advice": remedies}
+        print(msgspec.json.encode(document).decode())
+    else:
+        print("\n".join([*done, render_fsck(report), *(f"to do: {line}" for line in remedies)]))
     return 1 if any(finding.kind != fsck.ORPHAN for finding in report.findings) else 0
 
 

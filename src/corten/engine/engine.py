@@ -273,7 +273,7 @@ class Engine:
             logger.info("cgroup %s stays: %s", self.config.cgroup_root, exc)
 
     def _is_running(self, container_id: str) -> bool:
-        container = self._roster.get(container_id)
+        container = self._roster.get(container_id.partition(":")[0])  # an image mounted: <container id>:<where>
         return container is not None and container.record.state.active
 
 

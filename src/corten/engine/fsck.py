@@ -5,7 +5,8 @@
  (3) content: every blob hashed again                 (6) volumes, and what nobody names
 
 Needs no engine; deletes and repairs nothing (the stores make empty folders and short names of layers by themselves):
-what a crash leaves half done is the engine's own to put right at its start. While an engine uses the data root, things
+what a crash leaves half done is the engine's own to put right at its start, and damage is for
+:mod:`corten.engine.repair`. While an engine uses the data root, things
 come and go: then only what is damaged or missing is told, and only if its record is still there at the end.
 """
 
@@ -26,7 +27,7 @@ from corten.engine.record import ContainerRecord
 from corten.errors import CortenError, NotFound
 from corten.oci.digest import Digest
 from corten.oci.image import CONFIG_LIMIT, decode_config
-from corten.storage import metadata, verify, volume
+from corten.storage import damage, metadata, verify, volume
 from corten.storage.content import CHUNK, ContentStore
 from corten.storage.layer.store import LayerStore
 from corten.storage.trees import TreeDirectories
@@ -41,11 +42,16 @@ Owner = tuple[str, str]
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One thing wrong: ``damaged`` (not what it was), ``missing`` (a record names it) or ``orphan`` (none does)."""
+    """One thing wrong: ``damaged`` (not what it was), ``missing`` (a record names it) or ``orphan`` (none does).
+
+    ``blob`` or ``layer`` is the digest or chain id of the piece that it is about, if it is about one.
+    """
 
     kind: str
     text: str
     owner: Owner = ("", "")
+    blob: str = ""
+    layer: str = ""
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -56,8 +62,8 @@ class Report(msgspec.Struct, frozen=True):
     in_use: bool = False
 
 
-def check(data_root: str, progress: Callable[[str], None] = lambda _: None) -> Report:
-    """Everything of one data root; ``progress`` is told what is read next.
+def check(data_root: str, progress: Callable[[str], None] = lambda _: None, *, held: bool = False) -> Report:
+    """Everything of one data root; ``progress`` is told what is read next. ``held``: the caller keeps engines out.
 
     Raises:
         NotFound: there is no data root.
@@ -65,11 +71,11 @@ def check(data_root: str, progress: Callable[[str], None] = lambda _: None) -> R
     config = EngineConfig(data_root=data_root)
     if not os.path.exists(config.database):
         raise NotFound(f"{data_root} is no data root: it has no {os.path.basename(config.database)}")
-    in_use = _in_use(data_root)
-    records = _Records(metadata.dump(Path(config.database)))
+    in_use = not held and _in_use(data_root)
+    records = Records(metadata.dump(Path(config.database)))
     checker = _Checker(Path(data_root), records, progress)
     findings = [*records.findings, *checker.run()]
-    in_use = in_use or _in_use(data_root)
+    in_use = in_use or (not held and _in_use(data_root))
     if in_use:
         now = metadata.dump(Path(config.database)).records
         findings = [
@@ -94,8 +100,8 @@ def _in_use(data_root: str) -> bool:
     return False
 
 
-class _Records:
-    """The decoded records, and what was found on the way (1)."""
+class Records:
+    """A database's decoded records, and what was found on the way (1)."""
 
     def __init__(self, dump: metadata.Dump) -> None:
         self._raw = dump.records
@@ -126,7 +132,7 @@ class _Records:
 class _Checker:
     """One pass over the stores."""
 
-    def __init__(self, data_root: Path, records: _Records, progress: Callable[[str], None]) -> None:
+    def __init__(self, data_root: Path, records: Records, progress: Callable[[str], None]) -> None:
         self._root = data_root
         self._records = records
         self._progress = progress
@@ -166,7 +172,7 @@ class _Checker:
                 try:
                     decode_config(self._content.read(image.id, limit=CONFIG_LIMIT))
                 except CortenError as exc:
-                    yield Finding(DAMAGED, f"config of image {image.id}: {exc}", owner)
+                    yield Finding(DAMAGED, f"config of image {image.id}: {exc}", owner, blob=image.id)
 
     def _needed(self) -> dict[Digest, Owner]:
         """Every content a record names."""
@@ -191,11 +197,12 @@ class _Checker:
                 continue
             if not sound:
                 self._damaged.add(digest)
-                yield Finding(DAMAGED, f"content {digest} no longer has its digest", needed.get(digest, ("", "")))
+                owner = needed.get(digest, ("", ""))
+                yield Finding(DAMAGED, f"content {digest} no longer has its digest", owner, blob=digest)
             elif digest not in needed:
                 yield Finding(ORPHAN, f"content {digest}: no record names it")
         for digest in sorted(needed.keys() - there):
-            yield Finding(MISSING, f"content {digest} is missing", needed[digest])
+            yield Finding(MISSING, f"content {digest} is missing", needed[digest], blob=digest)
 
     def _unpacked(self) -> Iterator[Finding]:
         needed: set[Digest] = set()
@@ -217,9 +224,11 @@ class _Checker:
         try:
             self._layers.get(chain)
         except CortenError as exc:
-            yield Finding(MISSING if isinstance(exc, NotFound) else DAMAGED, str(exc), owner)
+            yield Finding(MISSING if isinstance(exc, NotFound) else DAMAGED, str(exc), owner, layer=chain)
             return
         if blob in self._damaged or not self._content.has(blob):
+            if why := damage.found(self._layers.root / chain.hex):
+                yield Finding(DAMAGED, f"layer {chain}: {why}", owner, layer=chain)
             return  # told already; there is nothing to compare with
         try:
             with self._content.open(blob) as stream:
@@ -227,7 +236,7 @@ class _Checker:
         except (CortenError, OSError) as exc:
             problems = [str(exc)]
         for problem in problems:
-            yield Finding(DAMAGED, f"layer {chain}: {problem}", owner)
+            yield Finding(DAMAGED, f"layer {chain}: {problem}", owner, layer=chain)
 
     def _containers(self) -> Iterator[Finding]:
         for container_id, record in self._records.containers.items():

@@ -32,6 +32,7 @@ from typing import Final, NamedTuple, Self
 
 from corten.errors import Conflict, CorruptData, NotFound
 from corten.oci.digest import HEX_LENGTH, Digest
+from corten.storage import damage
 from corten.storage.direct import DirectFile
 from corten.storage.durable import sync_directory, write_file
 from corten.storage.usage import BLOCK, disk_bytes
@@ -199,6 +200,20 @@ class ContentStore:
         """Whether the content is here, complete."""
         return self.path(digest).exists()
 
+    def problem(self, digest: Digest, size: int | None = None) -> str:
+        """What is wrong with content as far as can be known without reading it; empty when nothing is.
+
+        It may be missing, have another ``size``, or have been found damaged before (:mod:`corten.storage.damage`).
+        """
+        try:
+            there = self.size(digest)
+        except NotFound as error:
+            return str(error)
+        if size is not None and there != size:
+            return f"content {digest} has {there} bytes instead of {size}"
+        why = damage.found(self.path(digest))
+        return f"content {digest} is damaged: {why}" if why else ""
+
     def size(self, digest: Digest) -> int:
         """Bytes; raises NotFound."""
         try:
@@ -229,11 +244,11 @@ class ContentStore:
         return data
 
     def put(self, data: bytes, expected: Digest | None = None) -> Digest:
-        """Store a document that is in memory."""
+        """Store a document that is in memory; a damaged one is replaced."""
         digest = Digest.of(data)
         if expected is not None and expected.algorithm == "sha256" and expected != digest:
             raise CorruptData(f"content has digest {digest}, expected {expected}")
-        if not self.has(expected or digest):
+        if self.problem(expected or digest, len(data)) or not self.verify(expected or digest):
             ref = f"document-{os.urandom(8).hex()}"
             with self.writer(ref, expected=expected, size=len(data), shared=False) as ingest:
                 ingest.write(data)

@@ -22,7 +22,7 @@ import errno
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -135,6 +135,17 @@ class Database:
         """(collection, key, reason) of every row set aside."""
         with self._lock:
             return list(self._connection.execute("SELECT collection, key, reason FROM quarantine ORDER BY rowid"))
+
+    def take_quarantined(self) -> dict[int, tuple[str, str, str, bytes]]:
+        """Every row set aside by its number: collection, key, reason, value."""
+        with self._lock:
+            rows = self._connection.execute("SELECT rowid, collection, key, reason, value FROM quarantine")
+            return {number: (collection, key, reason, value) for number, collection, key, reason, value in rows}
+
+    def forget_quarantined(self, numbers: Iterable[int]) -> None:
+        """Delete rows that were set aside, by number."""
+        with self._lock, self._unit(durable=True):
+            self._connection.executemany("DELETE FROM quarantine WHERE rowid = ?", [(number,) for number in numbers])
 
     def check(self) -> list[str]:
         """What SQLite finds wrong with the file; empty when it is sound."""

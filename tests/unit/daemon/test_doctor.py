@@ -98,3 +98,4 @@ def test_this_host_is_read() -> None:
 
 def test_unknown_argument_is_refused() -> None:
     assert doctor.main(["--what"]) == 2
+    assert doctor.main(["--repair"]) == 2

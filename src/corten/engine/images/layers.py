@@ -13,6 +13,9 @@ A layer comes in so:
 (6) wait for the layer below, then commit the unpacked layer under its chain id.
 
 Layers are downloaded and unpacked in any order; only (6) goes from the lowest to the highest.
+
+What is here and damaged, as far as that is known, counts as not here: it is brought in again and takes the damaged
+piece's place. A damaged layer that a container runs on stays until that has ended.
 """
 
 import asyncio
@@ -23,9 +26,10 @@ from typing import Any, Final, NamedTuple, TypeVar
 from weakref import WeakValueDictionary
 
 from corten.engine.images.channel import ByteChannel, ChannelError
-from corten.errors import CorruptData, InvalidArgument
-from corten.oci.digest import Digest, chain_ids
+from corten.errors import Conflict, CorruptData, InvalidArgument
+from corten.oci.digest import Digest, chain_id, chain_ids
 from corten.oci.image import LAYER_TYPES, ImageConfig, Manifest
+from corten.storage import damage, verify
 from corten.storage.content import CHUNK, ContentStore, Ingest
 from corten.storage.layer.store import LayerStore
 from corten.storage.layer.writer import LayerWriter
@@ -65,6 +69,8 @@ def stacked(blobs: Iterable[tuple[Digest, int]], diff_ids: Iterable[Digest]) -> 
 Source = Callable[[int], AsyncIterator[bytes]]
 #: Told of every step: (status, bytes so far).
 Watch = Callable[[str, int], None]
+#: Says which container runs on a layer; empty for none.
+Holder = Callable[[Digest], str]
 
 
 class _Job:
@@ -82,18 +88,22 @@ class _Job:
 class LayerFetcher:
     """Brings layers in; one for the whole engine."""
 
-    def __init__(self, content: ContentStore, layers: LayerStore, pool: Executor, *, downloads: int) -> None:
+    def __init__(
+        self, content: ContentStore, layers: LayerStore, pool: Executor, holder: Holder, *, downloads: int
+    ) -> None:
         self._content = content
         self._layers = layers
         self._pool = pool
+        self._holder = holder
+        self._healing: set[Digest] = set()
         self._slots = asyncio.Semaphore(downloads)
         self._jobs: dict[Digest, _Job] = {}
         self._blobs: WeakValueDictionary[Digest, asyncio.Lock] = WeakValueDictionary()
         self._published = asyncio.Condition()
 
     def present(self, layer: Layer) -> bool:
-        """Whether both the blob and the unpacked layer are here."""
-        return self._content.has(layer.digest) and self._layers.has(layer.chain_id)
+        """Whether both the blob and the unpacked layer are here, and nothing is known to be wrong with them."""
+        return not self._content.problem(layer.digest, layer.size) and not self._layers.problem(layer.chain_id)
 
     async def ensure(self, layer: Layer, source: Source, watch: Watch) -> None:
         """Return when blob and unpacked layer are here and durable; CorruptData leaves nothing behind.
@@ -112,8 +122,12 @@ class LayerFetcher:
     async def publish(self, writer: LayerWriter, parent: Digest | None) -> None:
         """Commit an unpacked layer once the one below is there (6)."""
         async with self._published:
-            await self._published.wait_for(lambda: parent is None or self._layers.has(parent))
+            await self._published.wait_for(
+                lambda: parent is None or (parent not in self._healing and self._layers.has(parent))
+            )
+        self._refuse_held(chain := chain_id(parent, await self.in_thread(writer.finish)))
         await self.in_thread(writer.commit, parent)
+        self._healing.discard(chain)
         async with self._published:
             self._published.notify_all()
 
@@ -150,10 +164,18 @@ class LayerFetcher:
             lock = self._blobs[layer.digest] = asyncio.Lock()
         if lock.locked():
             job.tell(WAITING)
-        async with lock:  # (1)
-            writer = await self._unpacked(job, layer, source)
-        if writer is None:
-            return
+        if self._layers.problem(layer.chain_id):
+            self._refuse_held(layer.chain_id)
+            self._healing.add(layer.chain_id)
+        try:
+            async with lock:  # (1)
+                writer = await self._unpacked(job, layer, source)
+            if writer is not None:
+                await self._publish_or_drop(writer, layer)
+        finally:
+            self._healing.discard(layer.chain_id)
+
+    async def _publish_or_drop(self, writer: LayerWriter, layer: Layer) -> None:
         try:
             await self.publish(writer, layer.parent)  # (6)
         except BaseException:
@@ -162,11 +184,17 @@ class LayerFetcher:
 
     async def _unpacked(self, job: _Job, layer: Layer, source: Source) -> LayerWriter | None:
         """The layer unpacked and not yet published, its blob durable; None when it is published already."""
-        if self._content.has(layer.digest):
+        if not self._content.problem(layer.digest, layer.size):
             job.tell(EXTRACTING, 0)
-            writer = await self.in_thread(self._unpack_local, layer)
-            job.tell(EXTRACTING, layer.size)
-            return writer
+            try:
+                writer = await self.in_thread(self._unpack_local, layer)
+            except CorruptData:
+                if await self.in_thread(self._content.verify, layer.digest):
+                    raise
+                await self.in_thread(self._content.delete, layer.digest)  # it changed on disk: once more
+            else:
+                job.tell(EXTRACTING, layer.size)
+                return writer
         if self._slots.locked():
             job.tell(WAITING)
         async with self._slots:
@@ -186,10 +214,6 @@ class LayerFetcher:
             with suppress(ChannelError):  # the thread stopped reading: its own failure says why
                 await self._feed(job, layer, source, channel, offset)
             writer = await asyncio.shield(work)
-        except CorruptData as exc:
-            if offset:
-                raise _ResumedBadly from exc
-            raise
         except BaseException as exc:
             channel.fail(exc)
             await asyncio.wait((work,))
@@ -197,6 +221,8 @@ class LayerFetcher:
                 late = work.result()
                 if late is not None:
                     await self.in_thread(late.abort)
+            if offset and isinstance(exc, CorruptData):
+                raise _ResumedBadly from exc
             raise
         job.tell(EXTRACTING, layer.size)
         return writer
@@ -220,15 +246,32 @@ class LayerFetcher:
         with ExitStack() as stack:
             stack.callback(channel.abandon)
             stack.enter_context(ingest)
-            if self._layers.has(layer.chain_id):
+            if not self._layers.problem(layer.chain_id):
                 for chunk in channel:
                     ingest.write(chunk)  # (3)
                 ingest.commit()  # (4)
-                return None
+                # Whatever took or damaged the blob may have changed the files too.
+                return self._unpack_local(layer) if self.differs(layer) else None
             return self._unpack(layer, _both(ingest, channel), ingest)
 
+    def _refuse_held(self, chain: Digest) -> None:
+        """Raise Conflict when a damaged layer cannot be replaced: a container runs on its files."""
+        if (self._layers.root / chain.hex).exists() and (why := self._layers.problem(chain)):
+            container = self._holder(chain)
+            if container:
+                raise Conflict(f"{why}; container {container[:12]} runs on it: stop it and try again")
+
+    def differs(self, layer: Layer) -> bool:
+        """Whether the files of a layer are not what its blob says; they are marked then. Reads both; blocks."""
+        files = self._layers.root / layer.chain_id.hex / "fs"
+        with self._content.open(layer.digest) as stream:
+            problems = verify.layer(iter(lambda: stream.read(CHUNK), b""), files)
+        if problems:
+            damage.mark(files.parent, problems[0])
+        return bool(problems)
+
     def _unpack_local(self, layer: Layer) -> LayerWriter | None:
-        if self._layers.has(layer.chain_id):
+        if not self._layers.problem(layer.chain_id):
             return None
         with self._content.open(layer.digest) as stream:
             return self._unpack(layer, iter(lambda: stream.read(CHUNK), b""), None)

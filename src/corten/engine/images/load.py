@@ -119,7 +119,9 @@ class Loader:
         config = decode_config(raw)
         identifier = Digest.of(raw)
         known = self._store.images.get(identifier)
-        if known is not None:
+        in_doubt = any(item.replaced for item in found.layers.values())
+        if known is not None and not in_doubt and self._whole(known):
+            await asyncio.to_thread(self._content.put, raw, identifier)
             # The same image from elsewhere: its own manifest and blobs stay what is pushed and saved.
             with self._store.lease(identifier):
                 await self._commit(known, self._store.manifests[known.manifest], image.names, reporter)
@@ -146,8 +148,18 @@ class Loader:
                 local=True,
             )
             kept = await self._parts.keep(config, raw, record, manifest_bytes)
+            if not self._whole(kept):
+                kept = msgspec.structs.replace(kept, manifest=record.digest)  # the archive's blobs are what there is
             await self._commit(kept, record, image.names, reporter)  # (4)
         return identifier, image.names
+
+    def _whole(self, image: ImageRecord) -> bool:
+        """Whether nothing is known to be wrong with an image."""
+        manifest = self._store.manifests.get(image.manifest)
+        if manifest is None or self._content.problem(image.id) or self._content.problem(manifest.digest, manifest.size):
+            return False
+        blobs = (self._content.problem(blob.digest, blob.size) for blob in manifest.layers)
+        return not any(blobs) and not any(self._layers.problem(chain) for chain in image.chain)
 
     def _stored(self, name: str, found: Unbundled) -> StoredLayer:
         stored = found.layers.get(found.documents.resolve(name))
@@ -160,7 +172,8 @@ class Loader:
         stored = found.layers[found.documents.resolve(name)]
         if stored.diff_id is not None and stored.diff_id != layer.diff_id:
             raise CorruptData(f'invalid diffID: expected "{layer.diff_id}", got "{stored.diff_id}"')
-        if self._layers.has(layer.chain_id):
+        here = not self._layers.problem(layer.chain_id)
+        if here and not (stored.replaced and await self._fetcher.in_thread(self._fetcher.differs, layer)):
             return
         if stored.writer is None:
             await self._fetcher.ensure(layer, _nothing, lambda status, current: None)
@@ -205,7 +218,7 @@ class Loader:
 
 
 async def _nothing(offset: int) -> AsyncIterator[bytes]:
-    """There is no second source: a blob this load found here was removed meanwhile."""
+    """There is no second source: a blob this load found here was removed meanwhile, or turned out damaged."""
     if offset >= 0:
-        raise CorruptData("a layer of the archive was removed while it was loaded: load it again")
+        raise CorruptData("a layer of the archive was removed here, or was damaged: load it again")
     yield b""

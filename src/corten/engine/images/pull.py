@@ -13,6 +13,7 @@ is spoken to. A pull takes these steps:
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from corten.engine.images import layers as states
@@ -21,7 +22,7 @@ from corten.engine.images.parts import ImageParts
 from corten.engine.images.record import Blob, ManifestRecord, ReferenceRecord
 from corten.engine.images.store import Change, ImageStore
 from corten.engine.progress import Reporter, message, step, transfer
-from corten.errors import CortenError, InvalidArgument, NotFound
+from corten.errors import CorruptData, CortenError, InvalidArgument, NotFound
 from corten.oci import platform as platforms
 from corten.oci.digest import Digest
 from corten.oci.image import (
@@ -106,8 +107,9 @@ class Puller:
         descriptor = manifest.config
         if descriptor.size > CONFIG_LIMIT:
             raise InvalidArgument(f"image config is larger than {CONFIG_LIMIT} bytes")
-        if self._content.has(descriptor.digest):
-            return await asyncio.to_thread(self._content.read, descriptor.digest, limit=CONFIG_LIMIT)
+        if not self._content.problem(descriptor.digest, descriptor.size):
+            with suppress(CorruptData):
+                return await asyncio.to_thread(self._content.read, descriptor.digest, limit=CONFIG_LIMIT)
         parts = [chunk async for chunk in registry.blob(reference.path, descriptor.digest, size=descriptor.size)]
         raw = b"".join(parts)
         if Digest.of(raw) != descriptor.digest:

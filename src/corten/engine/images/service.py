@@ -21,6 +21,7 @@ from corten.engine.images.parts import ImageParts
 from corten.engine.images.remover import Remover
 from corten.engine.images.store import ImageStore
 from corten.engine.images.usage import ImageUsage
+from corten.oci.digest import Digest
 from corten.storage.content import ContentStore
 from corten.storage.layer.store import LayerStore
 from corten.storage.metadata import Database
@@ -40,9 +41,9 @@ class ImageService:
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="layer")
         self._store = store = ImageStore(database)
         self._problems: list[str] = []
-        usage = ImageUsage()
+        self._usage = usage = ImageUsage()
         self._parts = parts = ImageParts(store, content, layers)
-        fetcher = LayerFetcher(content, layers, self._pool, downloads=config.max_concurrent_downloads)
+        fetcher = LayerFetcher(content, layers, self._pool, self._holder, downloads=config.max_concurrent_downloads)
         intake = LayerIntake(content, layers)
         catalog = Catalog(store, parts, layers, usage)
         self._remover = remover = Remover(store, parts, usage, events)
@@ -78,6 +79,14 @@ class ImageService:
         """
         freed = (await self._remover.sweep_hidden()).freed
         return freed if self._problems else freed + await self._parts.sweep_orphans()
+
+    def _holder(self, chain: Digest) -> str:
+        """A container that runs on a layer; empty for none."""
+        for use in self._usage.uses():
+            image = self._store.images.get(use.image_id)
+            if use.running and image is not None and chain in image.chain:
+                return use.container_id
+        return ""
 
     async def close(self) -> None:
         """End the worker threads; their work has ended with the requests that asked for it."""

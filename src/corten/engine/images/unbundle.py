@@ -34,12 +34,16 @@ Progress = Callable[[str, int, int], None]
 
 
 class StoredLayer(NamedTuple):
-    """A layer's blob in the content store; ``writer`` holds it unpacked, None when it was there before."""
+    """A layer's blob in the content store; ``writer`` holds it unpacked, None when it was there before.
+
+    ``replaced``: a damaged blob was there, so the layer's files here are in doubt too.
+    """
 
     digest: Digest
     size: int
     writer: LayerWriter | None
     diff_id: Digest | None
+    replaced: bool = False
 
 
 class Unbundled:
@@ -108,10 +112,11 @@ class Unbundler:
 
     def _layer(self, name: str, size: int, first: bytes, data: Iterator[memoryview], found: Unbundled) -> None:
         expected = _digest_of(name)
-        if expected is not None and self._content.has(expected):
+        if expected is not None and not self._content.problem(expected, size):
             self._progress(name, size, size)
             found.layers[name] = StoredLayer(expected, size, None, None)
             return
+        replaced = expected is not None and self._content.has(expected)
         position = reported = 0
         key = f"load-{os.urandom(8).hex()}"
         with self._content.writer(key, expected=expected, size=size, shared=False) as ingest:
@@ -133,7 +138,7 @@ class Unbundler:
                 ingest.abort()
                 raise
         found.added.append(digest)
-        found.layers[name] = StoredLayer(digest, size, writer, diff_id)
+        found.layers[name] = StoredLayer(digest, size, writer, diff_id, replaced)
 
 
 def _feed(writer: LayerWriter | None, piece: bytes) -> LayerWriter | None:

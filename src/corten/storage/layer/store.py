@@ -28,8 +28,9 @@ import msgspec
 
 from corten.errors import Conflict, CorruptData, NotFound
 from corten.linux.removal import remove_tree
+from corten.linux.rename import exchange
 from corten.oci.digest import Digest, chain_id
-from corten.storage import merged
+from corten.storage import damage, merged
 from corten.storage.durable import FilesystemSync, sync_directory, write_file
 from corten.storage.usage import disk_bytes
 
@@ -81,30 +82,47 @@ class LayerStore:
         (4) rename to the chain id  (5) fsync the parent directory  (6) make the short name
 
         A crash before 4 leaves a ``.new-`` directory, after 4 a complete layer; a missing short name is made again.
-        When the layer is there already (the same image from two places), this one is discarded.
+        When the layer is there already (the same image from two places), this one is discarded. A damaged one changes
+        places with this one in step 4, and goes: the caller knows that no container runs on it.
 
         Raises:
             NotFound: the parent is not here yet.
         """
         chain = chain_id(parent, diff_id)
         lowers = self.lowers(parent)
-        if self.has(chain):
+        if not self.problem(chain):
             self.discard(directory)
             return chain
         _adopt_implied(directory / "fs", lowers, implied)  # (1)
         layer = Layer(str(diff_id), str(parent or ""), size, "".join(secrets.choice(_SHORT_ALPHABET) for _ in range(7)))
         write_file(directory / "layer.json", msgspec.json.encode(layer), durable=False)  # (2)
         self._sync()  # (3)
-        try:
-            os.rename(directory, self._directory(chain))  # (4)
-        except OSError:
-            if not self.has(chain):
-                raise
-            self.discard(directory)
-            return chain
+        with self._lock:
+            spare = self._place(directory, chain)  # (4)
         sync_directory(self.root)  # (5)
-        self._shorten(chain, layer)  # (6)
+        self._shorten(chain, self.get(chain))  # (6)
+        if spare:
+            self.discard(directory)
         return chain
+
+    def _place(self, directory: Path, chain: Digest) -> bool:
+        """Give an unpacked layer its name; whether ``directory`` is there still, to be discarded."""
+        target = self._directory(chain)
+        try:
+            os.rename(directory, target)
+        except OSError:
+            if not target.is_dir():
+                raise
+            if self.problem(chain):
+                exchange(str(directory), str(target))
+                self._forget(chain)
+            return True
+        self._forget(chain)
+        return False
+
+    def _forget(self, chain: Digest) -> None:
+        self._known.pop(chain, None)
+        self._disk.pop(chain, None)
 
     def has(self, chain: Digest) -> bool:
         """Whether the layer and all layers under it are here."""
@@ -115,6 +133,22 @@ class LayerStore:
         except (NotFound, CorruptData):
             return False
         return True
+
+    def problem(self, chain: Digest) -> str:
+        """What is wrong with a layer itself as far as can be known without walking it; empty when nothing is.
+
+        It may be missing, in part or whole, or have been found damaged before (:mod:`corten.storage.damage`). A missing
+        short name is made again.
+        """
+        self._known.pop(chain, None)  # what is in memory says nothing of the disk
+        try:
+            self.get(chain)
+        except (NotFound, CorruptData) as error:
+            return str(error)
+        if not (self._directory(chain) / "fs").is_dir():
+            return f"layer {chain}: its files are missing"
+        why = damage.found(self._directory(chain))
+        return f"layer {chain} is damaged: {why}" if why else ""
 
     def get(self, chain: Digest) -> Layer:
         """The layer's facts.
@@ -183,8 +217,7 @@ class LayerStore:
                         raise Conflict(f"layer {chain} is in use by layer {other}")
             with suppress(NotFound, CorruptData):
                 (self.short_root / self.get(chain).short).unlink(missing_ok=True)
-            self._known.pop(chain, None)
-            self._disk.pop(chain, None)
+            self._forget(chain)
             dead = self.root / f"{_DEAD}{secrets.token_hex(8)}"
             try:
                 os.rename(self._directory(chain), dead)
