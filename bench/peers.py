@@ -1,4 +1,5 @@
-"""The engines that are compared: Debian's dockerd and cortend, each with its own roots on the same disk."""
+"""The engines that are compared: Debian's dockerd and cortend, each with its own roots: data on the same disk, what is
+gone after a boot on a tmpfs, as both have it by default."""
 
 from __future__ import annotations
 
@@ -36,6 +37,7 @@ class Dockerd:
         root = Path(tempfile.mkdtemp(prefix="bench-dockerd-"))
         daemon = cls(root, flags)
         try:
+            volatile(root / "exec")
             daemon.start()
             yield daemon
         finally:
@@ -115,12 +117,24 @@ class Pair:
         return result.stdout
 
 
+def volatile(directory: Path) -> None:
+    """Make it on a tmpfs, as /run is, where both engines keep such a directory."""
+    directory.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(directory)], check=True)
+
+
 @contextmanager
 def pair(corten: str) -> Iterator[Pair]:
     """Both engines up and empty."""
     with ExitStack() as stack:
         dockerd = stack.enter_context(Dockerd.running())
-        engine = stack.enter_context(EngineProcess.running())
+        root = Path(tempfile.mkdtemp(prefix="corten-test-"))
+        stack.callback(shutil.rmtree, root)
+        engine = EngineProcess(root)
+        volatile(engine.exec_root)
+        stack.callback(subprocess.run, ["umount", str(engine.exec_root)], check=True)
+        stack.callback(engine.end)
+        engine.start()
         yield Pair(dockerd, engine, corten)
 
 

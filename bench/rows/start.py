@@ -19,7 +19,7 @@ from pathlib import Path
 
 from bench.api import Api
 from bench.measure import Row, interleave, milliseconds
-from bench.peers import Pair
+from bench.peers import Pair, volatile
 
 ROUNDS = 40
 MEMORY = 64 << 20
@@ -60,6 +60,8 @@ def start(pair: Pair, busybox_tar: Path, scratch: Path) -> Iterator[Row]:
     config["process"]["args"] = ["true"]
     config["root"] = {"path": str(folder / "rootfs")}
     (short / "config.json").write_text(json.dumps(config))
+    states = scratch / "states"
+    volatile(states)
     api = Api(str(pair.engine.socket))
     # crun refuses the hybrid layout; in this private mount namespace its v2 part can be hidden from both runtimes.
     hidden = ["unshare", "--mount", "sh"]
@@ -78,9 +80,9 @@ def start(pair: Pair, busybox_tar: Path, scratch: Path) -> Iterator[Row]:
 
     def peer(runtime: str) -> float:
         spent = milliseconds(
-            lambda: tell(f"{runtime} --root {scratch}/{runtime} run -d --bundle {folder} bench-{runtime}")
+            lambda: tell(f"{runtime} --root {states}/{runtime} run -d --bundle {folder} bench-{runtime}")
         )
-        tell(f"{runtime} --root {scratch}/{runtime} delete -f bench-{runtime}")
+        tell(f"{runtime} --root {states}/{runtime} delete -f bench-{runtime}")
         return spent
 
     body = {"Image": "busybox", "Cmd": ["sleep", "3600"], "HostConfig": {"NetworkMode": "none", "Memory": MEMORY}}
@@ -103,11 +105,12 @@ def start(pair: Pair, busybox_tar: Path, scratch: Path) -> Iterator[Row]:
     def whole(name: str) -> float:
         """The whole life of a container that ends at once, as ``run`` does it in the foreground."""
         return milliseconds(
-            lambda: tell(f"{programs[name]} --root {scratch}/{name} run --bundle {short} short-{name} </dev/null")
+            lambda: tell(f"{programs[name]} --root {states}/{name} run --bundle {short} short-{name} </dev/null")
         )
 
     values = interleave({name: (lambda name=name: whole(name)) for name in programs}, ROUNDS, warm_up=3)
     yield Row("corten-runtime run of true", "corten-runtime", "runc", 1.5, "ms", values)
     shell.stdin.close()
     shell.wait()
+    subprocess.run(["umount", str(states)], check=True)
     shutil.rmtree(folder)

@@ -190,15 +190,18 @@ class Group:
         """cgroup.subtree_control of every ancestor, top down; a controller the host refuses is one that is lacking.
 
         In a container the top is a group with processes, this one among them, and may not hand anything down until
-        they have left it (cgroup-v2.rst, "No Internal Process Constraint").
+        they have left it (cgroup-v2.rst, "No Internal Process Constraint"): before the first controller, because a
+        threaded one (cpuset) is handed down all the same, which makes every group below it invalid.
         """
         parts = self.path.strip("/").split("/")
         for depth in range(len(parts)):
             directory = join(self.hierarchy.unified, "/".join(parts[:depth]))
             have = set(read(f"{directory}/cgroup.subtree_control").split())
-            for name in read(f"{directory}/cgroup.controllers").split():
-                if name not in have:
-                    _hand_down(directory, name, is_top=depth == 0)
+            lacking = [name for name in read(f"{directory}/cgroup.controllers").split() if name not in have]
+            if lacking and depth == 0 and leaf.is_inner(directory):
+                leaf.vacate(directory)
+            for name in lacking:
+                _hand_down(directory, name)
 
     def _allow_devices(self, rules: Sequence[dict[str, Any]]) -> None:
         """Put the allow list in force, or refuse the group: with CAP_MKNOD alone a container without it reads and
@@ -234,12 +237,11 @@ def _in_user_namespace() -> bool:
     return read("/proc/self/uid_map").split() != ["0", "0", "4294967295"]
 
 
-def _hand_down(directory: str, name: str, *, is_top: bool) -> None:
+def _hand_down(directory: str, name: str) -> None:
     try:
         write(f"{directory}/cgroup.subtree_control", f"+{name}")
-    except OSError as error:
-        if error.errno == errno.EBUSY and is_top and leaf.vacate(directory):
-            _hand_down(directory, name, is_top=False)
+    except OSError:
+        pass  # the limit that needs it says so
 
 
 def _make_directory(directory: str) -> None:

@@ -17,6 +17,11 @@ _NAME: Final = "init"
 _PASSES: Final = 5
 
 
+def is_inner(top: str) -> bool:
+    """Whether it is a group as every other, and the root of a namespace only; the kernel's root has no type."""
+    return os.path.exists(f"{top}/cgroup.type")
+
+
 def vacate(top: str) -> bool:
     """Move every process of ``top`` into its child "init", if the caller itself is in ``top``; whether it is empty now.
 

@@ -12,7 +12,9 @@ from corten.oci.runtime import cpus
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Final
+
+_CPU_SETSIZE: Final = 1024  # CPU_SET(3); the kernel leaves out what is not there
 
 
 def apply(process: dict[str, Any], personality: str) -> None:
@@ -35,8 +37,15 @@ def apply(process: dict[str, Any], personality: str) -> None:
 
 
 def set_affinity(process: dict[str, Any], moment: str) -> None:
-    """``moment``: "initial", before the cgroup is joined, or "final", afterwards. Only for an exec."""
-    wanted = cpus((process.get("execCPUAffinity") or {}).get(moment) or "", f"process.execCPUAffinity.{moment}")
+    """``moment``: "initial", before the cgroup is joined, or "final", afterwards. Only for an exec.
+
+    Without a final one the process gets what its cpuset allows: by itself only before Linux 6.2, which does not remember
+    what a process once asked for.
+    """
+    affinity = process.get("execCPUAffinity") or {}
+    wanted = cpus(affinity.get(moment) or "", f"process.execCPUAffinity.{moment}")
+    if not wanted and moment == "final" and affinity.get("initial"):
+        wanted = set(range(_CPU_SETSIZE))
     if not wanted:
         return
     try:

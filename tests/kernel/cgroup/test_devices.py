@@ -79,7 +79,8 @@ def test_character_devices_beyond_the_list_are_refused(bundle: Bundle) -> None:
 def test_the_program_stays_after_its_maker_and_joins_what_is_below(bundle: Bundle, disk: tuple[int, int]) -> None:
     """A group the container makes in itself (as an engine inside would) is under the list as well."""
     identifier = bundle.start()
-    below = Group.create(hierarchy.detect(), f"{bundle.parent}/{identifier}/below", {})
+    below = Group(hierarchy.detect(), f"{bundle.parent}/{identifier}/below")
+    Path(below.directory("")).mkdir()
     pid = bundle.state(identifier)["pid"]
     try:
         Path(below.directory(""), "cgroup.procs").write_text(str(pid))

@@ -83,7 +83,8 @@ def test_exec_cpu_affinity(bundle: Bundle, tmp_path: Path) -> None:
     identifier = bundle.start()
     script = ["sh", "-c", "grep Cpus_allowed_list /proc/self/status"]
     document = {**bundle.process, "args": script}
-    for wanted, affinity in (("1", {"initial": "0-1", "final": "1"}), ("0", {"initial": "0"})):
+    everything = bundle.call("exec", identifier, *script).stdout.split()[1]
+    for wanted, affinity in (("1", {"initial": "0-1", "final": "1"}), (everything, {"initial": "0"})):
         document["execCPUAffinity"] = affinity
         (tmp_path / "process.json").write_text(json.dumps(document))
         output = bundle.call("exec", "--process", str(tmp_path / "process.json"), identifier)

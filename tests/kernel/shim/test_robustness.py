@@ -58,9 +58,13 @@ def test_no_descriptors_left_refuses_the_start(engine: Engine) -> None:
 
 
 def test_no_process_more_refuses_the_start(engine: Engine) -> None:
-    """The shim in a group whose pids limit is reached."""
+    """The shim in a group whose pids limit is reached; on v2, where a clone counts for the group it is made into, the
+    limit is that of the containers' parent.
+    """
     hierarchy = detect()
     group = Group.create(hierarchy, f"{engine.host.cgroup}/shim", {"pids": {"limit": 1}})
+    if hierarchy.version == 2:
+        Group(hierarchy, engine.host.cgroup).update({"pids": {"limit": 1}})
     shim = engine.host.shim_pid()
     home = Path(f"/proc/{shim}/cgroup").read_text()
     where = next(
@@ -74,6 +78,8 @@ def test_no_process_more_refuses_the_start(engine: Engine) -> None:
             engine.start("c1", "true")
         assert "resource temporarily unavailable" in str(caught.value)
     finally:
+        if hierarchy.version == 2:
+            Group(hierarchy, engine.host.cgroup).update({"pids": {"limit": -1}})
         Path(Group(hierarchy, where).directory("pids"), "cgroup.procs").write_text(str(shim))
     works(engine, "c2")
 

@@ -25,7 +25,8 @@ HERE = Path(__file__).parent
 
 def run(root, when):
     """Let the worker run into its death; (whether it died, what it promised)."""
-    environment = {**os.environ, "PYTHONPATH": str(HERE.parents[2])}
+    path = os.pathsep.join(filter(None, (str(HERE.parents[2]), os.environ.get("PYTHONPATH"))))
+    environment = {**os.environ, "PYTHONPATH": path}
     result = subprocess.run(
         [sys.executable, HERE / "crash_worker.py", root, str(when)], env=environment, capture_output=True, text=True
     )
