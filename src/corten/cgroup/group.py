@@ -45,19 +45,21 @@ class Group:
         in force; a group that was not there before is then gone again.
         """
         group = cls(hierarchy, path)
-        existed = group.exists()
+        found: list[str] = []
         try:
-            group._make(resources)
+            group._make(resources, found)
         except BaseException:
-            if not existed:
+            if not found:
                 _give_up(group)
             raise
         return group
 
-    def _make(self, resources: dict[str, Any]) -> None:
+    def _make(self, resources: dict[str, Any], found: list[str]) -> None:
+        """``found`` gets the directories that were there before."""
         for index, directory in enumerate(list(self._directories)):
             try:
-                _make_directory(directory)
+                if not _make_directory(directory):
+                    found.append(directory)
             except OSError as error:
                 if error.errno not in _LACKING or (self.hierarchy.version == 2):
                     raise
@@ -67,7 +69,7 @@ class Group:
             self._enable_controllers()
         elif "cpuset" in self.hierarchy.controllers:
             _inherit_cpuset(self.hierarchy.controllers["cpuset"], self.path)
-        self.update(resources)
+        self.warnings += writer.write_limits(self, resources, fresh=not found)
         if rules := resources.get("devices"):
             self._allow_devices([*rules, *devices.SUPPLIED])
 
@@ -244,25 +246,32 @@ def _hand_down(directory: str, name: str) -> None:
         pass  # the limit that needs it says so
 
 
-def _make_directory(directory: str) -> None:
+def _make_directory(directory: str) -> bool:
+    """Make it and its parents; False when it was there."""
     try:
         os.mkdir(directory, 0o755)
     except FileNotFoundError:
         _make_directory(os.path.dirname(directory))
-        _make_directory(directory)
+        return _make_directory(directory)
     except FileExistsError:
-        pass
+        return False
+    return True
 
 
 def _inherit_cpuset(top: str, path: str) -> None:
-    """A new v1 cpuset is empty and takes no task: fill each level from its parent."""
-    parent = top
-    for part in path.strip("/").split("/"):
-        directory = f"{parent}/{part}"
-        for file in ("cpuset.cpus", "cpuset.mems"):
-            if not read(f"{directory}/{file}").strip():
-                write(f"{directory}/{file}", read(f"{parent}/{file}").strip())
-        parent = directory
+    """A new v1 cpuset is empty and takes no task: fill it from its parent, which may be as empty."""
+    for file in ("cpuset.cpus", "cpuset.mems"):
+        _inherited(top, path.strip("/"), file)
+
+
+def _inherited(top: str, path: str, file: str) -> str:
+    """What ``file`` says at level ``path``, by inheritance if need be."""
+    name = f"{join(top, path)}/{file}"
+    value = read(name).strip()
+    if not value and path:
+        value = _inherited(top, path.rpartition("/")[0], file)
+        write(name, value)
+    return value
 
 
 def _below(directory: str) -> list[str]:

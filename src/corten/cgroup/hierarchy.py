@@ -16,6 +16,7 @@ V1_CONTROLLERS: Final = (
     "cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids", "net_cls", "net_prio", "perf_event",
     "hugetlb", "rdma", "misc",
 )  # fmt: skip
+_PIECE: Final = 1 << 16
 _USUAL: Final = "/sys/fs/cgroup"
 
 
@@ -68,8 +69,14 @@ def write_each(file: str, values: Iterable[str]) -> None:
 def read(file: str) -> str:
     """The file's text, "" when it is not there (any more)."""
     try:
-        with open(file, "rb", buffering=0) as opened:
-            return opened.read().decode("ascii", "replace")
+        fd = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            text = b""
+            while piece := os.read(fd, _PIECE):
+                text += piece
+            return text.decode("ascii", "replace")
+        finally:
+            os.close(fd)
     except OSError:
         return ""
 

@@ -34,8 +34,9 @@ _MEMORY: Final = {
 }
 
 
-def write_limits(group: Group, resources: dict[str, Any]) -> list[str]:
-    """The module's list; returns what this host lacks, as sentences.
+def write_limits(group: Group, resources: dict[str, Any], *, fresh: bool = False) -> list[str]:
+    """The module's list; returns what this host lacks, as sentences. Of a ``fresh`` group, which has no limit yet and
+    goes when one is refused, nothing is remembered.
 
     Raises InvalidArgument for a value that cannot be, or that the kernel refuses.
     """
@@ -43,8 +44,8 @@ def write_limits(group: Group, resources: dict[str, Any]) -> list[str]:
         settings = (settings_v1 if group.hierarchy.version == 1 else settings_v2)(resources)  # (1)
     except ValueError as error:
         raise InvalidArgument(str(error)) from None
-    present = read(f"{group.directory('memory')}/{_LIMIT_WITH_SWAP}").strip()
-    return _Writer(group).write(in_order(settings, present))
+    present = "" if fresh else read(f"{group.directory('memory')}/{_LIMIT_WITH_SWAP}").strip()
+    return _Writer(group, remembers=not fresh).write(in_order(settings, present))
 
 
 def in_order(settings: list[Setting], memory_and_swap: str) -> list[Setting]:
@@ -60,8 +61,9 @@ def in_order(settings: list[Setting], memory_and_swap: str) -> list[Setting]:
 class _Writer:
     """One round of writing; ``_undo`` is what it has done so far."""
 
-    def __init__(self, group: Group) -> None:
+    def __init__(self, group: Group, *, remembers: bool) -> None:
         self._group = group
+        self._remembers = remembers
         self._undo: list[tuple[str, str]] = []
         self._warnings: list[str] = []
 
@@ -93,7 +95,7 @@ class _Writer:
         if other is not None and not os.path.exists(f"{directory}/{file}"):
             file, value = other
         path = f"{directory}/{file}"
-        before = previous(file, value, read(path))
+        before = previous(file, value, read(path)) if self._remembers else None
         write(path, value)
         if before is not None:
             self._undo.append((path, before))

@@ -39,8 +39,8 @@ def apply(process: dict[str, Any], personality: str) -> None:
 def set_affinity(process: dict[str, Any], moment: str) -> None:
     """``moment``: "initial", before the cgroup is joined, or "final", afterwards. Only for an exec.
 
-    Without a final one the process gets what its cpuset allows: by itself only before Linux 6.2, which does not remember
-    what a process once asked for.
+    Without a final one the process gets what its cpuset allows: by itself only before Linux 6.2, which does not
+    remember what a process once asked for.
     """
     affinity = process.get("execCPUAffinity") or {}
     wanted = cpus(affinity.get(moment) or "", f"process.execCPUAffinity.{moment}")
