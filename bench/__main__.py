@@ -16,7 +16,7 @@ from tests.harness.images import busybox_tar
 from bench import disk
 from bench.measure import Row, table
 from bench.peers import Pair, pair
-from bench.rows import commands, files, health, images, memory, output, overload, ports, scale, start, stop
+from bench.rows import commands, files, health, images, memory, output, overload, ports, scale, start, stats, stop
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -38,6 +38,7 @@ def groups(both: Pair, scratch: Path, busybox: Path) -> dict[str, Callable[[], I
         "commit": lambda: files.commit(both, scratch),
         "ports": lambda: ports.ports(both),
         "stop": lambda: stop.stop(both),
+        "stats": lambda: stats.stats(both),
         "health": lambda: health.health(both),
         "rate": lambda: scale.rate(both),
         "idle": lambda: scale.idle(both),

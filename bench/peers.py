@@ -171,3 +171,15 @@ def pss(root: Path) -> int:
         except OSError:
             continue
     return total
+
+
+def cpu_seconds(root: Path) -> float:
+    """Processor time of an engine's processes and of the children they have waited for."""
+    ticks = 0
+    for pid in processes(root):
+        try:
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        ticks += sum(int(field) for field in fields[11:15])
+    return ticks / os.sysconf("SC_CLK_TCK")

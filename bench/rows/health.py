@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import socket
 import threading
 import time
@@ -19,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from bench.measure import Row
-from bench.peers import Pair, processes
+from bench.peers import Pair, cpu_seconds
 
 ROUNDS = 4
 SECONDS = 4.0
@@ -52,18 +51,6 @@ class Counter:
     def close(self) -> None:
         if self._connection.sock is not None:
             self._connection.sock.shutdown(socket.SHUT_RDWR)
-
-
-def cpu_seconds(root: Path) -> float:
-    """Processor time of an engine's processes and of the children they have waited for."""
-    ticks = 0
-    for pid in processes(root):
-        try:
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        ticks += sum(int(field) for field in fields[11:15])
-    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def health(pair: Pair) -> Iterator[Row]:
