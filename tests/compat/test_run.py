@@ -248,6 +248,53 @@ def test_cidfile(cli: Client, tmp_path: Path) -> None:
     assert re.fullmatch("[0-9a-f]{64}", identifier)
 
 
+def test_cidfile_that_cannot_be(cli: Client, tmp_path: Path) -> None:
+    """The words say of the file what they say of a program that is missing, so the exit code of ``run`` is 127."""
+    text = f"failed to create the container ID file: open {tmp_path}/no/cid: no such file or directory"
+    assert text in cli.err("run", "--cidfile", f"{tmp_path}/no/cid", "busybox", "true", code=127)
+    assert cli.err("create", "--cidfile", f"{tmp_path}/no/cid", "busybox", "true") == f"{text}\n"
+    (tmp_path / "there").touch()
+    text = f"container ID file found, make sure the other container isn't running or delete {tmp_path}/there"
+    assert text in cli.err("run", "--cidfile", f"{tmp_path}/there", "busybox", "true", code=125)
+    assert cli.err("create", "--cidfile", f"{tmp_path}/there", "busybox", "true") == f"{text}\n"
+    assert cli.out("ps", "-aq") == ""
+
+
+def test_stop_signals_that_are_none(cli: Client) -> None:
+    """Any number but 0 is taken; one that Linux has not is never sent, and the container is killed in the end."""
+    for name in ("FOO", "0", "SIGSIGTERM", " 9", "1e3"):
+        assert f"nvalid signal: {name}" in cli.err("create", "--stop-signal", name, "busybox", "true")
+    for name in ("-5", "+9", "99", "sigterm", "RTMIN+3", "sigrtmax-2"):
+        cli("create", "--stop-signal", name, "busybox", "true")
+    cli("run", "-d", "--name", "box", "--stop-signal", "99", "busybox", "sleep", "60")
+    assert "he linux daemon does not support signal 99" in cli.err("kill", "-s", "99", "box")
+    assert "nvalid signal: FOO" in cli.err("kill", "-s", "FOO", "box")
+    assert cli.out("inspect", "-f", "{{.State.Running}} {{.Config.StopSignal}}", "box") == "true 99"
+    cli("stop", "-t", "1", "box")
+    assert cli.out("inspect", "-f", "{{.State.ExitCode}}", "box") == "137"
+
+
+def test_use_api_socket(cli: Client) -> None:
+    config = Path(cli.environment["DOCKER_CONFIG"])
+    (config / "config.json").write_text('{"auths": {"reg.test": {"auth": "dTpw"}, "b.test": {"auth": "YTpi"}}}')
+    try:
+        look = (
+            "cat /run/secrets/docker/config.json; stat -c '%a %n' /run/secrets/docker /run/secrets/docker/config.json"
+        )
+        output = cli.out("run", "--use-api-socket", "-e", "X=1", "busybox", "sh", "-c", f"{look}; env")
+        document, _, rest = output.partition("}755 ")
+        assert json.loads(document + "}") == {"auths": {"b.test": {"auth": "YTpi"}, "reg.test": {"auth": "dTpw"}}}
+        assert rest.startswith("/run/secrets/docker\n600 /run/secrets/docker/config.json\n")
+        assert "DOCKER_CONFIG=/run/secrets/docker" in rest.splitlines()
+        cli("run", "--use-api-socket", "busybox", "test", "-S", "/var/run/docker.sock")
+        cli("run", "--use-api-socket", "-e", "DOCKER_CONFIG=/own", "busybox", "test", "!", "-e", "/run/secrets")
+    finally:
+        (config / "config.json").unlink()
+    environment = {**cli.environment, "DOCKER_HOST": "tcp://127.0.0.1:1"}
+    refused = Client(cli.program, environment, cli.kind).err("create", "--use-api-socket", "busybox", "true")
+    assert "flag --use-api-socket can only be used with unix sockets: docker endpoint tcp://127.0.0.1:1" in refused
+
+
 def test_tty(cli: Client) -> None:
     result = subprocess.run(
         [

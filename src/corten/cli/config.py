@@ -129,7 +129,15 @@ def context(folder: str, name: str) -> Context:
     for found in contexts(folder):
         if found.name == name:
             return found
-    raise ClientError(f'context "{name}" does not exist')
+    path = os.path.join(context_folder(folder, "meta", name), "meta.json")
+    raise ClientError(f'context "{name}": context not found: open {path}: no such file or directory')
+
+
+def context_folder(folder: str, part: str, name: str) -> str:
+    """Where the store of ``folder`` keeps ``part`` (``meta`` or ``tls``) of a context: by its name's digest."""
+    from hashlib import sha256
+
+    return os.path.join(folder, "contexts", part, sha256(name.encode()).hexdigest())
 
 
 def _context(folder: str, key: str, document: Document) -> Context:

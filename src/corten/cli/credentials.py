@@ -48,6 +48,16 @@ def lookup(config: Config, server: str) -> dict[str, str]:
     return {}
 
 
+def every(config: Config) -> dict[str, dict[str, str]]:
+    """All there are, by server, in the form of config.json's ``auths``."""
+    servers = list(config.mapping("auths"))
+    if config.text("credsStore"):
+        servers += [key for key in decode(_call(config.text("credsStore"), "list", "")) if key not in servers]
+    servers += [key for key in config.mapping("credHelpers") if key not in servers]
+    found = {server: lookup(config, server) for server in sorted(servers)}
+    return {server: _encoded(credentials) for server, credentials in found.items() if credentials}
+
+
 def store(config: Config, server: str, credentials: dict[str, str]) -> str:
     """Keep what login was told; gives the name of the helper that has it, or an empty string for the file."""
     helper = _helper(config, server)

@@ -15,7 +15,9 @@ TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
 FALSE = frozenset({"0", "f", "F", "false", "FALSE", "False"})
 INT_BITS = {"int": 64, "int64": 64, "uint16": 16, "uint": 64}
 #: Kinds whose values add up, in the order they were given.
-REPEATED = frozenset({"list", "strings", "map", "filter", "mount", "ulimit", "network", "gpu-request"})
+REPEATED = frozenset(
+    {"list", "strings", "map", "filter", "mount", "ulimit", "network", "gpu-request", "stringToString"}
+)
 
 
 class UsageError(Exception):

@@ -106,7 +106,10 @@ class Session:
             raise ClientError("Specify only one -H")
         name = self.context_name()
         if name != config.DEFAULT_CONTEXT:
-            found = config.context(self.config.folder, name)
+            try:
+                found = config.context(self.config.folder, name)
+            except ClientError as error:
+                raise ClientError(f"Failed to initialize: unable to resolve docker endpoint: {error}") from None
             tls = _context_tls(found) if found.tls else None
             return (endpoints.parse(found.host, tls), False) if found.host else (self._default_endpoint(), True)
         host = self.settings.hosts[0] if self.settings.hosts else config.environment("HOST")

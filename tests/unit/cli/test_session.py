@@ -54,13 +54,13 @@ def test_precedence(folder, monkeypatch):
     [
         (["-c", "far", "-H", "tcp://x"], "conflicting options: cannot specify both --host and --context"),
         (["-H", "tcp://x", "-H", "tcp://y"], "Specify only one -H"),
-        (["-c", "nope"], 'context "nope" does not exist'),
+        (["-c", "nope"], 'unable to resolve docker endpoint: context "nope": context not found: open '),
     ],
 )
 def test_contradictions(folder, words, text):
     with pytest.raises(ClientError) as refusal:
         address(folder, *words)
-    assert str(refusal.value) == text
+    assert text in str(refusal.value)
 
 
 def test_tls_needs_to_be_asked_for(folder, monkeypatch):

@@ -1,6 +1,7 @@
 """What users type and read: names, signals, times, detach keys, mounts, statuses."""
 
 import itertools
+import re
 
 import pytest
 from hypothesis import given
@@ -13,7 +14,7 @@ from corten.engine.containers.top import select
 from corten.engine.mounts import merge_mounts, parse_bind, parse_mount, parse_volumes_from, tmpfs_options
 from corten.engine.names import check_name, generate_name
 from corten.engine.record import State
-from corten.engine.signals import parse_signal
+from corten.engine.signals import parse_signal, sendable
 from corten.engine.streams import DEFAULT_DETACH_KEYS, parse_detach_keys
 from corten.engine.times import parse_duration, parse_time
 from corten.errors import InvalidArgument, NotSupported
@@ -49,10 +50,17 @@ def test_signals(text: str, number: int) -> None:
     assert parse_signal(text) == number
 
 
-@pytest.mark.parametrize("text", ["0", "65", "-1", "SIG", "NOPE", "9x"])
+@pytest.mark.parametrize("text", ["0", "+0", "SIG", "NOPE", "9x", " 9", "9\n", "1e3", "1_0", "٩", "9" * 20])
 def test_no_signals(text: str) -> None:
-    with pytest.raises(InvalidArgument, match=f"invalid signal: {text}"):
+    with pytest.raises(InvalidArgument, match=re.escape(f"invalid signal: {text}")):
         parse_signal(text)
+
+
+@pytest.mark.parametrize("text", ["65", "-1", "99", "32", "33"])
+def test_numbers_that_linux_does_not_send(text: str) -> None:
+    assert parse_signal(text) == int(text)
+    with pytest.raises(InvalidArgument, match=f"the linux daemon does not support signal {text}"):
+        sendable(text)
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,14 @@
-"""``context ls`` and ``context show``: the engine addresses that the configuration knows by name."""
+"""``context``: the engine addresses that the configuration knows by name, in the docker CLI's own store."""
 
 from __future__ import annotations
 
+import os
 import sys
 
 from corten.cli import config, listing
 from corten.cli.listing import Layout
-from corten.cli.options import Flag
+from corten.cli.options import Flag, parse_bool
+from corten.client import jsontext
 from corten.client.errors import ClientError
 from corten.template.row import Row
 
@@ -17,7 +19,36 @@ if TYPE_CHECKING:
 
     from corten.cli.options import Options
     from corten.cli.session import Session
+    from corten.client.jsontext import Document
 
+
+def _endpoint_options(value: str) -> dict[str, str]:
+    """``key=value,key=value``, each of them quoted where it holds a comma."""
+    from corten.cli.creation.values import csv
+
+    pairs: dict[str, str] = {}
+    for pair in csv(value) or [""]:
+        key, equals, word = pair.partition("=")
+        if not equals:
+            raise ValueError(f"{pair} must be formatted as key=value")
+        pairs[key] = word
+    return pairs
+
+
+CREATE_FLAGS: Final = (
+    Flag("description", "", "string", "Description of the context"),
+    Flag(
+        "docker",
+        "",
+        "stringToString",
+        "Address: host=URL[,ca=FILE,cert=FILE,key=FILE,skip-tls-verify=BOOL]",
+        shown="[]",
+        check=_endpoint_options,
+    ),
+    Flag("from", "", "string", "Create the context from a named context"),
+)
+INSPECT_FLAGS: Final = (Flag("format", "f", "string", "Format output: 'json' or a Go template"),)
+RM_FLAGS: Final = (Flag("force", "f", "bool", "Force the removal of a context in use"),)
 LS_FLAGS: Final = (
     Flag("format", "", "string", "Format output: 'table', 'table TEMPLATE', 'json' or a Go template"),
     Flag("quiet", "q", "bool", "Only show context names"),
@@ -31,9 +62,15 @@ _COLUMNS: Final = (
     ("Error", "ERROR"),
 )
 _HOST_WINS: Final = (
-    "Warning: {name} environment variable overrides the active context. To use a context, either set the global "
+    "Warning: {name} environment variable overrides the active context. To use {context}, either set the global "
     "--context flag, or unset {name} environment variable."
 )
+_ERROR_WIDTH: Final = 45
+_BAD_ENDPOINT: Final = "unable to create docker endpoint config"
+_IN_MEMORY: Final = "<IN MEMORY>"
+_NAME: Final = "^[a-zA-Z0-9][a-zA-Z0-9_.+-]+$"
+_PEMS: Final = {"ca": "ca.pem", "cert": "cert.pem", "key": "key.pem"}
+_KEYS: Final = ("from", "host", *_PEMS, "skip-tls-verify")
 
 
 def ls(session: Session, given: Options, arguments: list[str]) -> int:
@@ -46,15 +83,22 @@ def ls(session: Session, given: Options, arguments: list[str]) -> int:
         host=session.default_host(),
         description=f"Current {session.host_variable()} based configuration",
     )
-    known = [default, *config.contexts(session.config.folder)]
+    known = sorted([default, *config.contexts(session.config.folder)], key=lambda found: found.name)
     rows = [_row(context, current=current, starred=starred) for context in known]
     if current not in {context.name for context in known}:
-        missing = config.Context(current)
-        rows.append(_row(missing, current=current, starred=starred, error=f'context "{current}" does not exist'))
+        rows.append(_row(config.Context(current), current=current, starred=starred, error=_missing(session, current)))
     sys.stdout.write(listing.render(Layout(_KIND, _COLUMNS, "Name", {}), rows, format_text, quiet=given.flag("quiet")))
     if config.environment("HOST") and current == config.DEFAULT_CONTEXT and not session.settings.context:
-        session.complain(_HOST_WINS.format(name=session.host_variable()))
+        session.complain(_HOST_WINS.format(name=session.host_variable(), context="a context"))
     return 0
+
+
+def _missing(session: Session, name: str) -> str:
+    try:
+        config.context(session.config.folder, name)
+    except ClientError as error:
+        return listing.ellipsis(str(error), _ERROR_WIDTH)
+    return ""
 
 
 def _row(context: config.Context, *, current: str, starred: bool, error: str = "") -> Row:
@@ -82,3 +126,180 @@ def show(session: Session, given: Options, arguments: list[str]) -> int:
         raise ClientError(f'context "{name}" does not exist')
     session.print(name)
     return 0
+
+
+def use(session: Session, given: Options, arguments: list[str]) -> int:
+    """Make a context the current one."""
+    (name,) = arguments
+    if name != config.DEFAULT_CONTEXT:
+        config.context(session.config.folder, name)
+    _make_current(session, name)
+    session.print(name)
+    session.complain(f'Current context is now "{name}"')
+    if name != config.DEFAULT_CONTEXT and config.environment("HOST"):
+        session.complain(_HOST_WINS.format(name=session.host_variable(), context=f'"{name}"'))
+    return 0
+
+
+def _make_current(session: Session, name: str) -> None:
+    wanted = "" if name == config.DEFAULT_CONTEXT else name
+    if session.config.text("currentContext") == wanted:
+        return
+    if wanted:
+        session.config.document["currentContext"] = wanted
+    else:
+        del session.config.document["currentContext"]
+    session.config.write()
+
+
+def inspect(session: Session, given: Options, arguments: list[str]) -> int:
+    """Print contexts whole; the current one when none is named."""
+    from corten.cli.commands.inspect import show as show_all
+
+    look: Callable[[str], bytes] = lambda name: jsontext.go_encode(_document(session, name)).encode()  # noqa: E731
+    names = arguments or [session.context_name()]
+    return show_all(session, given.text("format"), [("context", look)], names, is_any=False)
+
+
+def _document(session: Session, name: str) -> Document:
+    folder = session.config.folder
+    places = [config.context_folder(folder, part, name) for part in ("meta", "tls")]
+    if name == config.DEFAULT_CONTEXT:
+        found = config.Context(name, host=session.default_host())
+        places = [_IN_MEMORY, _IN_MEMORY]
+    else:
+        found = config.context(folder, name)
+    return {
+        "Name": found.name,
+        **_metadata(found),
+        "TLSMaterial": {"docker": sorted(os.listdir(found.tls))} if found.tls else {},
+        "Storage": dict(zip(("MetadataPath", "TLSPath"), places, strict=True)),
+    }
+
+
+def _metadata(context: config.Context) -> Document:
+    address = {"Host": context.host} if context.host else {}
+    endpoint = {**address, "SkipTLSVerify": context.skip_verify}
+    metadata = {"Description": context.description} if context.description else {}
+    return {"Metadata": metadata, "Endpoints": {"docker": endpoint}}
+
+
+def create(session: Session, given: Options, arguments: list[str]) -> int:
+    """Make a context, of an address or as a copy of another one."""
+    (name,) = arguments
+    _check_name(session, name)
+    wanted: dict[str, str] = {}
+    for pairs in given.items("docker"):
+        assert isinstance(pairs, dict)
+        wanted.update(pairs)
+    if wanted and given.text("from"):
+        raise ClientError("cannot use --docker flag when --from is set")
+    made, pems = _described(session, wanted) if wanted else _copied(session, given.text("from"))
+    made.name = name
+    if given.text("description") or wanted:
+        made.description = given.text("description")
+    _write(session.config.folder, made, pems)
+    session.print(name)
+    session.complain(f'Successfully created context "{name}"')
+    return 0
+
+
+def _check_name(session: Session, name: str) -> None:
+    allowed = set("_.+-")
+    plain = name.isascii() and all(character.isalnum() or character in allowed for character in name)
+    if name == config.DEFAULT_CONTEXT:
+        raise ClientError(f'"{name}" is a reserved context name')
+    if not plain or len(name) < 2 or not name[0].isalnum():
+        raise ClientError(f'context name "{name}" is invalid, names are validated against regexp "{_NAME}"')
+    if os.path.exists(config.context_folder(session.config.folder, "meta", name)):
+        raise ClientError(f'context "{name}" already exists')
+
+
+def _copied(session: Session, name: str) -> tuple[config.Context, dict[str, bytes]]:
+    """What the context ``name`` is, the current one's if it is empty."""
+    name = name or session.context_name()
+    if name == config.DEFAULT_CONTEXT:
+        description = f"Current {session.host_variable()} based configuration"
+        return config.Context(name, host=session.default_host(), description=description), {}
+    found = config.context(session.config.folder, name)
+    pems = sorted(os.listdir(found.tls)) if found.tls else []
+    return found, {pem: _read(os.path.join(found.tls, pem)) for pem in pems}
+
+
+def _described(session: Session, wanted: dict[str, str]) -> tuple[config.Context, dict[str, bytes]]:
+    for key in wanted:
+        if key not in _KEYS:
+            raise ClientError(f"{_BAD_ENDPOINT}: unrecognized config key: {key}")
+    if "from" in wanted:
+        return _copied(session, wanted["from"])
+    try:
+        skip = parse_bool(wanted.get("skip-tls-verify") or "false")
+    except ValueError:
+        text = f'skip-tls-verify: parsing "{wanted["skip-tls-verify"]}": invalid syntax'
+        raise ClientError(f"{_BAD_ENDPOINT}: {text}") from None
+    pems = {pem: _read(wanted[key]) for key, pem in _PEMS.items() if wanted.get(key)}
+    for key, pem in _PEMS.items():
+        if pem in pems and b"-----BEGIN " not in pems[pem]:
+            text = f"failed to retrieve context tls info: {wanted[key]} holds no PEM block"
+            raise ClientError(f"{_BAD_ENDPOINT}: invalid docker endpoint options: {text}")
+    return config.Context("", host=wanted.get("host", ""), skip_verify=skip), pems
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise ClientError(f"{_BAD_ENDPOINT}: open {path}: {(error.strerror or '').lower()}") from error
+
+
+def _write(folder: str, made: config.Context, pems: dict[str, bytes]) -> None:
+    """(1) the keys  (2) meta.json, by a rename: a context without its keys is never seen."""
+    if pems:
+        place = config.context_folder(folder, "tls", made.name)
+        os.makedirs(os.path.join(folder, "contexts"), exist_ok=True)
+        for directory in (os.path.dirname(place), place, os.path.join(place, "docker")):
+            if not os.path.isdir(directory):
+                os.mkdir(directory, 0o700)
+        for name, content in pems.items():  # (1)
+            descriptor = os.open(os.path.join(place, "docker", name), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with open(descriptor, "wb") as file:
+                file.write(content)
+    place = config.context_folder(folder, "meta", made.name)
+    os.makedirs(place)
+    path = os.path.join(place, "meta.json")
+    with open(f"{path}.new", "w", encoding="utf-8") as text:
+        text.write(jsontext.go_encode({"Name": made.name, **_metadata(made)}))
+    os.rename(f"{path}.new", path)  # (2)
+
+
+def rm(session: Session, given: Options, arguments: list[str]) -> int:
+    """Remove contexts; one in use only by force, and then the default one is current."""
+    failures = []
+    current = session.context_name()
+    for name in arguments:
+        try:
+            _remove(session, name, current=name == current, force=given.flag("force"))
+        except ClientError as error:
+            failures.append(str(error))
+        else:
+            session.print(name)
+    for failure in failures:
+        session.complain(failure)
+    return 1 if failures else 0
+
+
+def _remove(session: Session, name: str, *, current: bool, force: bool) -> None:
+    if name == config.DEFAULT_CONTEXT:
+        raise ClientError(f'context "{name}" cannot be removed')
+    places = [config.context_folder(session.config.folder, part, name) for part in ("meta", "tls")]
+    if not force and not os.path.exists(places[0]):
+        raise ClientError(f'context "{name}" does not exist')
+    if current and not force:
+        raise ClientError(f'context "{name}" is in use, set -f flag to force remove')
+    if session.config.text("currentContext") == name:
+        _make_current(session, config.DEFAULT_CONTEXT)
+    import shutil
+
+    for place in places:
+        shutil.rmtree(place, ignore_errors=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from corten.cli import streams
+from corten.cli import apisocket, streams
 from corten.cli.creation import body as bodies
 from corten.cli.creation import flags
 from corten.cli.session import CommandFailed
@@ -76,7 +76,7 @@ def made(session: Session, given: Options, document: dict[str, Any]) -> str:
 
     Raises:
         ResponseError: the engine refused.
-        ClientError: the ID file is there already, or the image cannot be pulled.
+        ClientError: the ID file cannot be made, the image cannot be pulled, or the engine's socket cannot be shared.
     """
     if given.flag("tty") and streams.is_terminal(streams.STDOUT):
         document["HostConfig"]["ConsoleSize"] = list(streams.size(streams.STDOUT))
@@ -86,6 +86,7 @@ def made(session: Session, given: Options, document: dict[str, Any]) -> str:
     path = given.text("cidfile")
     descriptor = _open_id_file(path) if path else -1
     try:
+        shared = apisocket.share(session, document) if given.flag("use-api-socket") else None
         answer = _created(session, given, document)
     except BaseException:
         if descriptor >= 0:
@@ -97,6 +98,8 @@ def made(session: Session, given: Options, document: dict[str, Any]) -> str:
     if descriptor >= 0:
         os.write(descriptor, answer["Id"].encode())
         os.close(descriptor)
+    if shared:
+        apisocket.copy_credentials(session, answer["Id"], shared)
     return str(answer["Id"])
 
 
@@ -104,13 +107,11 @@ def _open_id_file(path: str) -> int:
     try:
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
     except FileExistsError:
-        raise framed(
-            f"container ID file found, make sure the other container isn't running or delete {path}", "run"
-        ) from None
+        text = f"container ID file found, make sure the other container isn't running or delete {path}"
+        raise ClientError(text) from None
     except OSError as error:
-        raise framed(
-            f"failed to create the container ID file: open {path}: {(error.strerror or '').lower()}", "run"
-        ) from error
+        reason = (error.strerror or "").lower()
+        raise ClientError(f"failed to create the container ID file: open {path}: {reason}") from error
 
 
 def _created(session: Session, given: Options, document: dict[str, Any]) -> Any:

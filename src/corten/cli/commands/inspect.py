@@ -49,7 +49,7 @@ def inspect(session: Session, given: Options, arguments: list[str]) -> int:
     if kind and kind not in _PATHS:
         raise ClientError(f'unknown type: "{kind}": must be one of {_types()}')
     looks = [(kind, _look(session.client, kind, size=given.flag("size")))] if kind else _all(session, given)
-    return _show(session, given.text("format"), looks, arguments, is_any=not kind)
+    return show(session, given.text("format"), looks, arguments, is_any=not kind)
 
 
 def container(session: Session, given: Options, arguments: list[str]) -> int:
@@ -85,7 +85,7 @@ def _one(
     platform: str = "",
 ) -> int:  # fmt: skip
     look = _look(session.client, kind, size=size, verbose=verbose, platform=platform)
-    return _show(session, given.text("format"), [(kind, look)], arguments, is_any=False)
+    return show(session, given.text("format"), [(kind, look)], arguments, is_any=False)
 
 
 def _look(client: Client, kind: str, *, size: bool = False, verbose: bool = False, platform: str = "") -> Look:
@@ -109,8 +109,11 @@ def platform_document(platform: str) -> str:
     return encode(dict(zip(names, platform.split("/"), strict=False)))
 
 
-def _show(session: Session, format_text: str, looks: list[tuple[str, Look]], names: list[str], *, is_any: bool) -> int:
-    """Print what was found, then say what was not; 1 when anything was not."""
+def show(session: Session, format_text: str, looks: list[tuple[str, Look]], names: list[str], *, is_any: bool) -> int:
+    """Print what was found, then say what was not; 1 when anything was not.
+
+    ``looks`` give an object by its name, as JSON; ResponseError or ClientError when there is none.
+    """
     printer = _Printer(format_text)
     failures: list[str] = []
     for name in names:

@@ -91,8 +91,6 @@ def _check_modes(given: Options) -> None:
         raise ValueError(f"invalid value: {swappiness}. Valid memory swappiness range is 0-100")
     if not given.flag("disable-content-trust"):
         raise ValueError("--disable-content-trust=false is not supported: this engine verifies no signatures yet")
-    if given.flag("use-api-socket"):
-        raise ValueError("--use-api-socket is not supported yet: mount the socket with -v")
 
 
 def _container(given: Options, image: str, command: list[str], host: Document) -> Document:

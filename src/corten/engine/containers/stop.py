@@ -5,6 +5,7 @@ One that its restart policy is about to start has no process: it stays ended, an
 """
 
 import asyncio
+import logging
 from typing import Final
 
 import msgspec
@@ -15,16 +16,19 @@ from corten.engine.lifecycle import Status
 from corten.engine.record import ContainerRecord
 from corten.engine.roster import Roster
 from corten.engine.shims import Shim
-from corten.engine.signals import parse_signal
+from corten.engine.signals import is_sendable, parse_signal, sendable
 from corten.engine.tasks import Container, Exit
-from corten.errors import Conflict, CortenError, NotFound, NotModified
+from corten.errors import Conflict, CortenError, InvalidArgument, NotFound, NotModified
 from corten.linux import procfs
 
-DEFAULT_SIGNAL: Final = "SIGTERM"
+SIGTERM: Final = 15
 DEFAULT_SECONDS: Final = 10
 SIGKILL: Final = 9
 #: How long a killed process may take to be reported before the engine says so.
 KILL_SECONDS: Final = 10.0
+UNSENT_SECONDS: Final = 2.0
+
+logger = logging.getLogger(__name__)
 
 
 class Stopper:
@@ -42,12 +46,14 @@ class Stopper:
 
         Raises:
             Conflict: ``cannot kill container: X: container ID is not running``.
+            InvalidArgument, NotFound: no such signal, no such container, in the same frame.
         """
-        number = parse_signal(text) if text else SIGKILL
         try:
+            number = sendable(text) if text else SIGKILL
             self._roster.find(reference)
-        except NotFound as exc:
-            raise NotFound(f"cannot kill container: {reference}: {exc}") from None
+        except (InvalidArgument, NotFound) as exc:
+            kind = NotFound if isinstance(exc, NotFound) else InvalidArgument
+            raise kind(f"cannot kill container: {reference}: {exc}") from None
         async with self._roster.exclusive(reference) as container:
             if not container.record.state.active:
                 raise Conflict(f"cannot kill container: {reference}: container {container.id} is not running")
@@ -68,6 +74,7 @@ class Stopper:
 
         With the engine's option ``fast-stop`` nobody waits for a first process that cannot hear the signal, as a
         program without a handler; Docker does, and so do we without that option: it may be about to end by itself.
+        A stop signal that Linux has not cannot be sent: as in Docker two seconds are left for an end by itself.
 
         Raises:
             NotModified: it does not run.
@@ -83,7 +90,11 @@ class Stopper:
             else:
                 await self._remember_stop(container)
                 number = wanted or _stop_signal(container.record)
-                await self._send(container, number)
+                if not is_sendable(number):
+                    logger.warning("container %s: its stop signal %d cannot be sent", container.id, number)
+                    patience = None if patience is None else UNSENT_SECONDS
+                else:
+                    await self._send(container, number)
                 if self._fast and patience is not None and not procfs.hears(container.record.state.pid, number):
                     patience = 0.0
         await self._wait_or_kill(container, over, patience)
@@ -109,7 +120,8 @@ class Stopper:
             if state.status is not Status.RUNNING or not state.unhealthy or state.stop_requested:
                 return
             over = container.next_exit()
-            await self._send(container, _stop_signal(container.record))
+            if is_sendable(_stop_signal(container.record)):
+                await self._send(container, _stop_signal(container.record))
         try:
             await asyncio.wait_for(asyncio.shield(over), _patience(container.record, None))
         except TimeoutError:
@@ -160,7 +172,11 @@ def _wakes(record: ContainerRecord, number: int) -> bool:
 
 
 def _stop_signal(record: ContainerRecord) -> int:
-    return parse_signal(record.config.StopSignal or DEFAULT_SIGNAL)
+    """That of an image may be none: then, as in Docker, it is the default."""
+    try:
+        return parse_signal(record.config.StopSignal) if record.config.StopSignal else SIGTERM
+    except InvalidArgument:
+        return SIGTERM
 
 
 def _patience(record: ContainerRecord, seconds: int | None) -> float | None:

@@ -1,0 +1,103 @@
+"""``context``: both command lines do the same to the same store, and say the same."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.harness.engine import REPOSITORY
+
+PEM = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n"
+PROGRAMS = {"docker": ["docker"], "corten": [sys.executable, "-m", "corten.cli"]}
+
+SCRIPT: tuple[tuple[str, ...], ...] = (
+    ("create", "one", "--docker", "host=tcp://h:2376,skip-tls-verify=true", "--description", "some <thing>"),
+    ("create", "one", "--docker", "host=tcp://h:2376"),
+    ("create", "default", "--docker", "host=unix:///x.sock"),
+    ("create", "b d", "--docker", "host=unix:///x.sock"),
+    ("create", "a"),
+    ("create", "bad", "--docker", "nothing=unix:///x.sock"),
+    ("create", "bad", "--docker", "host=unix:///x,ca=/nope"),
+    ("create", "bad", "--docker", "skip-tls-verify=maybe,host=tcp://x"),
+    ("create", "bad", "--docker", ""),
+    ("create", "bad", "--docker", "host"),
+    ("create", "bad", "--docker", "host=tcp://x", "--from", "one"),
+    ("create", "bad", "--from", "nope"),
+    ("create", "hostless", "--docker", "skip-tls-verify=true"),
+    ("create", "copy", "--from", "one", "--description", "other"),
+    ("create", "same", "--from", "one"),
+    ("inspect", "one", "copy", "same", "hostless"),
+    ("inspect", "nope", "one"),
+    ("inspect", "-f", "json", "one"),
+    ("inspect", "-f", "{{.Name}} {{.Endpoints.docker.Host}} {{json .TLSMaterial}}", "one"),
+    ("ls", "-q"),
+    ("use", "one"),
+    ("show",),
+    ("ls", "--format", "{{.Name}} {{.Current}} {{.DockerEndpoint}} {{.Error}}"),
+    ("create", "fromcurrent"),
+    ("inspect", "fromcurrent"),
+    ("use", "nope"),
+    ("use", "default"),
+    ("show",),
+    ("use", "same"),
+    ("rm", "same", "copy"),
+    ("rm", "-f", "same", "nope", "default"),
+    ("show",),
+    ("rm",),
+)
+
+
+def play(name: str, config: Path, *arguments: str) -> tuple[int, str, str]:
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("DOCKER_", "CORTEN_"))}
+    result = subprocess.run(
+        [*PROGRAMS[name], *arguments], env=kept | {"DOCKER_CONFIG": str(config)}, capture_output=True, text=True,
+        check=False, cwd=REPOSITORY,
+    )  # fmt: skip
+    made = [text.replace(str(config), "CONFIG").replace("corten", "docker") for text in (result.stdout, result.stderr)]
+    default = "unix:///run/docker/docker.sock", "unix:///var/run/docker.sock"
+    return result.returncode, made[0].replace(*default), made[1]
+
+
+def stored(config: Path) -> dict[str, tuple[int, str]]:
+    """Mode and content of every file of the store."""
+    return {
+        str(path.relative_to(config)): (path.stat().st_mode, path.read_text() if path.is_file() else "")
+        for path in sorted((config / "contexts").rglob("*"))
+    }
+
+
+def test_the_same_script_on_both(tmp_path: Path) -> None:
+    for name in PROGRAMS:
+        (tmp_path / name).mkdir()
+    for words in SCRIPT:
+        ours, theirs = (play(name, tmp_path / name, "context", *words) for name in ("corten", "docker"))
+        assert ours == theirs, words
+        assert stored(tmp_path / "corten") == stored(tmp_path / "docker"), words
+
+
+def test_a_context_that_is_not_there(tmp_path: Path) -> None:
+    ours, theirs = (play(name, tmp_path, "-c", "nope", "ps") for name in ("corten", "docker"))
+    assert ours == theirs
+    assert "unable to resolve docker endpoint" in ours[2]
+
+
+@pytest.mark.parametrize("reader", sorted(PROGRAMS))
+def test_keys_are_kept_where_the_other_one_looks_for_them(tmp_path: Path, reader: str) -> None:
+    """Made by ours, read by both; nobody else may read them."""
+    for name in ("ca", "cert", "key"):
+        (tmp_path / f"{name}.pem").write_text(PEM)
+    files = ",".join(f"{name}={tmp_path}/{name}.pem" for name in ("ca", "cert", "key"))
+    config = tmp_path / "config"
+    assert play("corten", config, "context", "create", "safe", "--docker", f"host=tcp://h:2376,{files}")[0] == 0
+    shown = play(reader, config, "context", "inspect", "-f", "{{json .TLSMaterial}}", "safe")
+    assert shown[1] == '{"docker":["ca.pem","cert.pem","key.pem"]}\n'
+    modes = {mode & 0o777 for path, (mode, _) in stored(config).items() if path.startswith("contexts/tls")}
+    assert modes == {0o700, 0o600}
+    (tmp_path / "ca.pem").write_text("none")
+    refused = play("corten", config, "context", "create", "bad", "--docker", f"host=tcp://h:2376,{files}")
+    assert "invalid docker endpoint options: failed to retrieve context tls info" in refused[2]
+    assert play("corten", config, "context", "rm", "safe") == (0, "safe\n", "")
+    assert not any(path.count("/") > 1 for path in stored(config))
