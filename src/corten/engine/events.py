@@ -19,6 +19,9 @@ from corten.errors import InvalidArgument
 RING: Final = 256
 #: A reader that falls this far behind is cut off: it can come back with ``since``, and the engine's memory is bounded.
 BACKLOG: Final = 4096
+#: Two events never have the same time, nor does a clock that is adjusted a little take one back; one that is set back
+#: further is believed.
+_SLEW_NS: Final = 10**9
 
 #: What an id or a name may be filtered by; the last ones are of a swarm, so that nothing here matches them.
 _SUBJECTS: Final = ("container", "daemon", "plugin", "volume", "network", "node", "service", "secret", "config")
@@ -85,7 +88,9 @@ class EventService:
         """Tell every reader that ``action`` (``start``, ``pull`` ...) happened to the ``kind`` (``container``
         ...) ``actor_id``.
         """
-        now = max(time.time_ns(), self._last_ns + 1)
+        now = time.time_ns()
+        if 0 <= self._last_ns - now < _SLEW_NS:
+            now = self._last_ns + 1
         self._last_ns = now
         given = dict(attributes or {})
         message = EventMessage(

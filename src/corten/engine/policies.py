@@ -122,10 +122,8 @@ def remaining_seconds(state: State, now_ns: int) -> float:
     return min(max(left_ms, 0), state.backoff_ms) / 1000
 
 
-def after_exit(record: ContainerRecord) -> ContainerRecord:
+def after_exit(record: ContainerRecord, ran_ns: int) -> ContainerRecord:
     """The record of an exit with the policy applied: ``restarting`` with one restart more, or left ``exited``."""
     if not restarts_after_exit(record):
         return record
-    state = record.state
-    delay = next_delay_ms(state.backoff_ms, state.finished_ns - state.started_ns)
-    return record.retrying(delay)
+    return record.retrying(next_delay_ms(record.state.backoff_ms, ran_ns))

@@ -8,6 +8,7 @@ the host's own /proc are read by :func:`start_ticks`, :func:`hears` and :func:`s
 from __future__ import annotations
 
 import os
+import time
 
 from corten.linux import mount
 from corten.linux.path import RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_XDEV, openat2
@@ -16,6 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 
+_TICKS_A_SECOND: Final = os.sysconf("SC_CLK_TCK")
 _INSIDE: Final = RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS
 
 
@@ -43,6 +45,11 @@ def start_ticks(pid: int) -> int:
     with open(f"/proc/{pid}/stat", "rb") as file:
         stat = file.read()
     return int(stat[stat.rindex(b")") + 2 :].split()[19])
+
+
+def age_ns(ticks: int) -> int:
+    """How long ago :func:`start_ticks` was, to a tick (10 ms): by the clock that nobody sets, clock_gettime(2)."""
+    return max(0, time.clock_gettime_ns(time.CLOCK_BOOTTIME) - ticks * 10**9 // _TICKS_A_SECOND)
 
 
 def hears(pid: int, signal: int) -> bool:

@@ -16,15 +16,18 @@ UNKNOWN = 255
 
 
 class Exit:
-    """``code`` as a shell counts (128 + signal), ``at`` in ns since the epoch, ``oom_kills`` of the whole run."""
+    """``code`` as a shell counts (128 + signal), ``at`` in ns since the epoch; of the whole run ``oom_kills``, and its
+    length ``ran_ns`` by a clock that nobody sets.
+    """
 
-    __slots__ = ("at", "code", "oom_kills", "signal", "unknown")
+    __slots__ = ("at", "code", "oom_kills", "ran_ns", "signal", "unknown")
 
-    def __init__(self, code: int, signal: int, at: int, *, oom_kills: int = 0, unknown: bool = False) -> None:
+    def __init__(self, code: int, signal: int, at: int, *, ran_ns: int = 0, unknown: bool = False) -> None:
         self.code = code
         self.signal = signal
         self.at = at
-        self.oom_kills = oom_kills
+        self.oom_kills = 0
+        self.ran_ns = ran_ns
         self.unknown = unknown
 
     def document(self) -> dict[str, int | bool]:

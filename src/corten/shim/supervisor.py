@@ -19,6 +19,7 @@ import time
 
 from corten.cgroup.group import Group
 from corten.errors import RuntimeFailure
+from corten.linux import procfs
 from corten.shim import bundle, exits, hooks, task
 from corten.shim.alarms import Alarms
 from corten.shim.loop import note
@@ -99,7 +100,8 @@ class Supervisor:
     def set_exit(self, subject: Task, status: tuple[int, int] | None) -> None:
         """The exit is known, or known to be unknowable (None)."""
         code, signal = status or (exits.UNKNOWN, 0)
-        subject.exit = exits.Exit(code, signal, time.time_ns(), unknown=status is None)
+        ran = procfs.age_ns(subject.start_ticks)
+        subject.exit = exits.Exit(code, signal, time.time_ns(), ran_ns=ran, unknown=status is None)
         if not subject.exec_id and subject.cgroup:
             self.alarms.count(subject)
             self.alarms.disarm(subject)

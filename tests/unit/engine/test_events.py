@@ -34,6 +34,16 @@ def test_events_are_replayed_filtered_and_end() -> None:
     assert asyncio.run(scenario()) == (["create", "exec_start: ls", "connect"], ["exec_start: ls"], ["create"])
 
 
+def test_times_grow_and_a_clock_that_is_set_back_is_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    service = EventService()
+    clock = iter([10**18, 10**18, 10**18 - 10**8, 10**18 - 10**12, 10**18 - 10**12 + 5])
+    monkeypatch.setattr(engine_events.time, "time_ns", lambda: next(clock))
+    for _ in range(5):
+        service.publish("container", "x", "c1")
+    times = [message.timeNano - 10**18 for message in service._ring]
+    assert times == [0, 1, 2, -(10**12), 5 - 10**12]
+
+
 def _message(kind: str, action: str, identifier: str, **attributes: str) -> EventMessage:
     service = EventService()
     service.publish(kind, action, identifier, attributes)

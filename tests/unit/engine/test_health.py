@@ -91,7 +91,7 @@ def outcome(results: str, found: Check, *, step: int = SECOND) -> Health:
     health = Health()
     for number, sign in enumerate(results):
         at = number * step
-        health = checks.judge(found, health, Result(at, at, 0 if sign == "+" else 1, ""), 0)
+        health = checks.judge(found, health, Result(at, at, 0 if sign == "+" else 1, ""), at)
     return health
 
 

@@ -72,20 +72,27 @@ def test_the_pause_doubles_up_to_a_minute_and_begins_again_after_ten_seconds() -
 
 
 def test_a_record_waits_for_its_restart_and_counts_it() -> None:
-    first = policies.after_exit(record("on-failure", 2, exit_code=3))
+    first = policies.after_exit(record("on-failure", 2, exit_code=3), 0)
     assert (first.state.status, first.restart_count, first.state.backoff_ms) == (Status.RESTARTING, 1, 100)
     again = first.with_state(first.state.started(9, 10, 1).exited(3, 11))
-    second = policies.after_exit(again)
+    second = policies.after_exit(again, SECOND)
     assert (second.state.status, second.restart_count, second.state.backoff_ms) == (Status.RESTARTING, 2, 200)
-    last = policies.after_exit(second.with_state(second.state.started(9, 12, 1).exited(3, 13)))
+    last = policies.after_exit(second.with_state(second.state.started(9, 12, 1).exited(3, 13)), 0)
     assert (last.state.status, last.restart_count) == (Status.EXITED, 2)
     assert last.fresh().restart_count == last.fresh().state.backoff_ms == 0
 
 
 def test_a_restart_that_fails_leaves_the_code_of_the_last_run() -> None:
-    waiting = policies.after_exit(record("always", exit_code=9)).state
+    waiting = policies.after_exit(record("always", exit_code=9), 0).state
     failed = waiting.failed("no such file", 127)
     assert (failed.status, failed.exit_code, failed.error) == (Status.EXITED, 9, "no such file")
+
+
+@pytest.mark.parametrize("finished", [0, 10**18], ids=["set back", "set forward"])
+def test_a_clock_that_was_set_does_not_make_a_run_long_or_short(finished: int) -> None:
+    ended = record("always", exit_code=3, started_ns=10**17, finished_ns=finished, backoff_ms=400)
+    assert policies.after_exit(ended, SECOND).state.backoff_ms == 800
+    assert policies.after_exit(ended, 10 * SECOND).state.backoff_ms == 100
 
 
 @given(st.integers(0, 60_000), st.integers(-(2**62), 2**62))

@@ -39,11 +39,12 @@ Told = Callable[[Container], None]
 
 
 class Exit(msgspec.Struct, frozen=True, kw_only=True):
-    """How a first process ended; ``at_ns`` since the epoch, ``oom_kills`` in all of its run."""
+    """How a first process ended; ``at_ns`` since the epoch, ``oom_kills`` in all of its run, which took ``ran_ns``."""
 
     code: int
     at_ns: int
     oom_kills: int = 0
+    ran_ns: int = 0
     unknown: bool = False
 
     @classmethod
@@ -54,6 +55,7 @@ class Exit(msgspec.Struct, frozen=True, kw_only=True):
             code=UNKNOWN_EXIT if unknown else int(fields["code"]),
             at_ns=int(fields.get("at") or time.time_ns()),
             oom_kills=int(fields.get("oom_kills", 0)),
+            ran_ns=int(fields.get("ran_ns", 0)),
             unknown=unknown,
         )
 
@@ -114,14 +116,14 @@ class ExitHandler:
             told = record.state.oom_kills
             kills = max(end.oom_kills, told)
             state = record.state.exited(end.code, end.at_ns, oom_kills=kills, unknown=end.unknown)
-            record = policies.after_exit(msgspec.structs.replace(record, state=state, network=None))
+            record = policies.after_exit(msgspec.structs.replace(record, state=state, network=None), end.ran_ns)
             await self._roster.update(container, record)  # (2)
             container.drop_handles()  # (3)
             self._stop_checks(container)
             self._shim.tell("ack", {"id": record.id})  # (4)
             self._notices.out_of_memory(record, kills - told)
-            seconds = max(0, (end.at_ns - state.started_ns) // _NS)
-            self._notices.container(record, "die", exitCode=str(end.code), execDuration=str(seconds))  # (5)
+            duration = str(end.ran_ns // _NS)
+            self._notices.container(record, "die", exitCode=str(end.code), execDuration=duration)  # (5)
             await self._release(record.id)  # (6)
             self._notices.mounts(record, "unmount")
             container.announce_exit()  # (7)

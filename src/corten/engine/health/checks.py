@@ -97,12 +97,12 @@ def pause_ns(check: Check, health: Health, age_ns: int) -> int:
     return check.start_interval if starting else check.interval
 
 
-def judge(check: Check, health: Health, result: Result, started_ns: int) -> Health:
-    """The health after a result."""
+def judge(check: Check, health: Health, result: Result, age_ns: int) -> Health:
+    """The health after the result of a check that began when the container had run for ``age_ns``."""
     log = (*health.log, result)[-LOG_ENTRIES:]
     if result.exit_code == 0:
         return Health(status=HEALTHY, log=log)
-    if health.status == STARTING and result.start_ns - started_ns < check.start_period:
+    if health.status == STARTING and age_ns < check.start_period:
         return msgspec.structs.replace(health, log=log)
     streak = health.streak + 1
     status = UNHEALTHY if streak >= check.retries else health.status

@@ -35,6 +35,7 @@ from corten.engine.roster import Roster
 from corten.engine.shims import Shim
 from corten.engine.tasks import Container
 from corten.errors import CortenError, NotFound, NotSupported, RuntimeFailure, Unavailable
+from corten.linux import procfs
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +63,10 @@ class Watch:
         """Whether this run goes on."""
         state = self.container.record.state
         return state.alive and state.started_ns == self.started_ns
+
+    def age_ns(self) -> int:
+        """For how long the container has run; whoever sets the clock does not end its start period."""
+        return procfs.age_ns(self.container.record.state.start_ticks)
 
 
 class HealthMonitor:
@@ -118,7 +123,7 @@ class HealthMonitor:
         """(1)"""
         if self._watches.get(watch.container.id) is watch:
             health = watch.container.record.state.health or Health()
-            pause = checks.pause_ns(watch.check, health, time.time_ns() - watch.started_ns)
+            pause = checks.pause_ns(watch.check, health, watch.age_ns())
             watch.timer = asyncio.get_running_loop().call_later(part * pause / _NS, self._due, watch)
 
     def _due(self, watch: Watch) -> None:
@@ -136,9 +141,10 @@ class HealthMonitor:
 
     async def _run(self, watch: Watch) -> None:
         try:
+            age = watch.age_ns()
             result = await self._ask(watch)
             if result is not None:
-                await self._settle(watch, result)
+                await self._settle(watch, result, age)
         finally:
             self._pause(watch)
 
@@ -176,7 +182,7 @@ class HealthMonitor:
         answer, _ = await self._shim.request("probe", message, [] if profile is None else [profile])
         return answer
 
-    async def _settle(self, watch: Watch, result: Result) -> None:
+    async def _settle(self, watch: Watch, result: Result, age: int) -> None:
         """(4) (5) (6)"""
         container = watch.container
         async with container.lock:
@@ -184,7 +190,7 @@ class HealthMonitor:
             if not watch.current() or record.state.status is not Status.RUNNING:
                 return
             before = record.state.health or Health()
-            after = checks.judge(watch.check, before, result, watch.started_ns)
+            after = checks.judge(watch.check, before, result, age)
             record = record.with_state(msgspec.structs.replace(record.state, health=after))
             if after.status == before.status:
                 self._roster.amend(container, record)
