@@ -74,7 +74,7 @@ class Filters:
         """A yes-or-no filter; ``default`` when it was not given.
 
         Raises:
-            InvalidArgument: Docker's ``invalid filter 'dangling=x'``, also for contradicting values.
+            InvalidArgument: Docker's ``invalid filter 'dangling=[x]'``, also for contradicting values.
         """
         found = self.values(key)
         if not found:
@@ -83,7 +83,7 @@ class Filters:
             return True
         if set(found) <= _FALSE:
             return False
-        raise InvalidArgument(f"invalid filter '{key}={found[0]}'")
+        raise InvalidArgument(f"invalid filter '{key}=[{' '.join(found)}]'")
 
     def match_labels(self, key: str, labels: Mapping[str, str]) -> bool:
         """Whether ``labels`` has every ``name`` or ``name=value`` of ``key``."""

@@ -99,7 +99,7 @@ COMMANDS = (
     Command("inspect", f"{O} NAME|ID [NAME|ID...]", (1, MANY), "inspect:inspect"),
     Command("login", f"{O} [SERVER]", (0, 1), "login:login"),
     Command("logout", "[SERVER]", (0, 1), "login:logout"),
-    Command("search", f"{O} TERM", (1, 1), ""),
+    Command("search", f"{O} TERM", (1, 1), "search:search"),
     Command("version", O, (0, 0), "system:version"),
 )  # fmt: skip
 

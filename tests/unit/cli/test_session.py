@@ -147,7 +147,7 @@ def called(*words: str) -> tuple[int, str, str]:
             "unknown flag: --foo\n\nUsage:  corten [OPTIONS] COMMAND [ARG...]\n\nRun 'corten --help' for more information\n",
         ),
         (["help", "foo"], 1, "unknown help topic: foo\n"),
-        (["search", "a"], 1, "corten: 'search' is not available yet\n"),
+        (["build", "a"], 1, "corten: 'build' is not available yet\n"),
         (["-H", "ssh://h", "ps"], 1, "ssh://h: ssh:// hosts are not supported yet"),
     ],
 )

@@ -94,3 +94,13 @@ class ImagePruneResponse(msgspec.Struct):
 
     ImagesDeleted: list[DeleteItem] | None
     SpaceReclaimed: int
+
+
+class SearchResult(msgspec.Struct):
+    """A row of ``GET /images/search``; ``is_automated`` is history and always false."""
+
+    star_count: int
+    is_official: bool
+    name: str
+    is_automated: bool = False
+    description: str = ""

@@ -8,8 +8,11 @@ import asyncio
 import importlib
 from typing import TYPE_CHECKING, cast
 
+from corten.api.filters import Filters
+from corten.api.types.image import SearchResult
 from corten.engine.config import EngineConfig
 from corten.engine.events import EventService
+from corten.engine.images import search as searching
 from corten.engine.images.layers import LayerFetcher
 from corten.engine.images.parts import ImageParts
 from corten.engine.images.store import Found, ImageStore
@@ -100,6 +103,17 @@ class Distribution:
 
         await client.login(domain, credentials, self._settings)
         return "Login Succeeded"
+
+    async def search(
+        self, term: str, *, limit: int | None = None, filters: Filters | None = None, auth: Credentials | None = None
+    ) -> list[SearchResult]:
+        """``GET /images/search``: what the registry that ``term`` names finds for the rest of it."""
+        await self._load_client()
+        from corten.registry.search import search  # see the module's docstring
+
+        return await searching.search(
+            limit, filters or Filters(), lambda count: search(term, count, auth, self._settings)
+        )
 
     async def _pull_one(
         self, registry: "Registry", reference: Reference, wanted: Platform | None, reporter: Reporter

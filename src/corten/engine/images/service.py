@@ -64,6 +64,7 @@ class ImageService:
         self.footprints = Footprints(store, content, layers).measure
         self.tag, self.remove, self.prune = remover.tag, remover.remove, remover.prune
         self.pull, self.push, self.login = distribution.pull, distribution.push, distribution.login
+        self.search = distribution.search
         self.load, self.save, self.import_ = archives.load, archives.save, archives.import_
         self.in_use, self.release, self.set_running = usage.in_use, usage.release, usage.set_running
 

@@ -111,6 +111,14 @@ async def push(call: Call) -> None:
         )
 
 
+async def search(call: Call) -> Reply:
+    limit = call.query.number("limit")
+    found = await call.engine.images.search(
+        call.query.text("term"), limit=limit, filters=call.filters(), auth=_credentials(call)
+    )
+    return json(found)
+
+
 async def load(call: Call) -> None:
     quiet = call.query.flag("quiet")
     async with call.progress() as progress:
@@ -139,6 +147,7 @@ async def save(call: Call) -> None:
 ROUTES: Final = (
     Route("GET", "/images/json", rows, ("manifests", "identity")),
     Route("GET", "/images/get", save),
+    Route("GET", "/images/search", search),
     Route("POST", "/images/create", create),
     Route("POST", "/images/load", load),
     Route("POST", "/images/prune", prune),

@@ -25,7 +25,6 @@ _NOT_YET: Final = (
     "POST /build/cancel",
     "POST /grpc",
     "POST /session",
-    "GET /images/search",
     "GET /images/{name}/attestations",
     "GET /distribution/{name}/json",
     "PUT /volumes/{name}",
