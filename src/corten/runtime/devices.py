@@ -15,7 +15,8 @@ from corten.errors import RuntimeFailure
 from corten.linux import mount as m
 from corten.linux import terminal
 from corten.linux.path import Root
-from corten.runtime.rootfs import Tree, new_filesystem, set_attributes
+from corten.runtime.detached import new_filesystem, set_attributes
+from corten.runtime.tree import Tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

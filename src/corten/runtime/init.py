@@ -30,10 +30,12 @@ from corten.linux import mount as m
 from corten.linux import namespace, procfs, terminal
 from corten.linux import process as linux_process
 from corten.oci.runtime import sysctl_path
-from corten.runtime import clocks, devices, finish, hooks, rootfs, sync
+from corten.runtime import clocks, devices, finish, hooks, rootfs, rootmount, sync
+from corten.runtime.detached import set_attributes
 from corten.runtime.options import propagation
 from corten.runtime.request import StartRequest
 from corten.runtime.shift import Shift
+from corten.runtime.tree import Tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -117,11 +119,11 @@ def assemble(
     spec = request.spec
     linux: dict[str, Any] = spec.get("linux") or {}
     process: dict[str, Any] = spec["process"]
-    point = rootfs.root_point(request.rootfs, request.root_path)
+    point = rootmount.root_point(request.rootfs, request.root_path)
     spread = propagation(linux.get("rootfsPropagation") or "")
     rootfs.isolate(point, spread)  # (4)
-    root = rootfs.mount_root(request.rootfs, request.root_path, shift)  # (5)
-    tree = rootfs.Tree(root, request.cgroup, cgroup_private=cgroup_private, shift=shift)
+    root = rootmount.mount_root(request.rootfs, request.root_path, shift)  # (5)
+    tree = Tree(root, request.cgroup, cgroup_private=cgroup_private, shift=shift)
     rootfs.mount_all(tree, [_as_oci(entry) for entry in request.rootfs[1:]])
     rootfs.mount_all(tree, spec.get("mounts") or ())  # (6)
     rootfs.ensure_proc(tree)
@@ -133,7 +135,7 @@ def assemble(
     devices.protect(tree, linux.get("maskedPaths") or (), linux.get("readonlyPaths") or ())  # (10)
     _make_cwd(tree, process.get("cwd") or "/")  # (11)
     if (spec.get("root") or {}).get("readonly"):
-        rootfs.set_attributes(tree.fd, m.MOUNT_ATTR_RDONLY, 0)
+        set_attributes(tree.fd, m.MOUNT_ATTR_RDONLY, 0)
     close_import_fence()  # (12)
     _pivot(tree.fd, spread)  # (13)
     return Assembled(tree.proc, slave)
@@ -180,7 +182,7 @@ def _host_hooks(request: StartRequest, channel: int, pid: int) -> None:
     hooks.run(request.spec, "createContainer", {**request.hook_state, "pid": pid})
 
 
-def _terminal(request: StartRequest, tree: rootfs.Tree, channel: int) -> int:
+def _terminal(request: StartRequest, tree: Tree, channel: int) -> int:
     """The slave of the container's pty, its master sent to the starter; -1 when it has none."""
     if not request.spec["process"].get("terminal"):
         return -1
@@ -213,7 +215,7 @@ def _name(spec: dict[str, Any]) -> None:
         namespace.setdomainname(spec["domainname"])
 
 
-def _settings(tree: rootfs.Tree, linux: dict[str, Any]) -> None:
+def _settings(tree: Tree, linux: dict[str, Any]) -> None:
     for key, value in (linux.get("sysctl") or {}).items():
         try:
             procfs.write(tree.proc, f"sys/{sysctl_path(key)}", value)
@@ -222,7 +224,7 @@ def _settings(tree: rootfs.Tree, linux: dict[str, Any]) -> None:
             raise RuntimeFailure(f"unable to start container process: open sysctl {key} file: {text}") from None
 
 
-def _make_cwd(tree: rootfs.Tree, cwd: str) -> None:
+def _make_cwd(tree: Tree, cwd: str) -> None:
     try:
         os.close(tree.root.directory(cwd))
     except OSError as error:

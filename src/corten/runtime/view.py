@@ -24,9 +24,11 @@ import os
 from corten.linux import mount as m
 from corten.linux import namespace
 from corten.linux import process as linux_process
-from corten.runtime import finish, rootfs, shift, sync
+from corten.runtime import finish, rootfs, rootmount, shift, sync
+from corten.runtime.detached import set_attributes, set_propagation
 from corten.runtime.init import close_import_fence
 from corten.runtime.request import Started
+from corten.runtime.tree import Tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -86,16 +88,16 @@ def _run(request: ViewRequest, channel: int) -> None:
     linux_process.set_dumpable(on=False)  # (1)
     _close_all_but(channel, request.joined)
     os.umask(0)
-    point = rootfs.root_point(request.root, "")
+    point = rootmount.root_point(request.root, "")
     rootfs.isolate(point, 0)  # (2)
     own = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
     mapped = _mapped(request.maps)
     close_import_fence()  # (3)
-    base = _clone(request.joined, own, point) if request.joined >= 0 else rootfs.mount_root(request.root, "")  # (4)
-    tree = rootfs.Tree(base, None, cgroup_private=False, shift=mapped)
+    base = _clone(request.joined, own, point) if request.joined >= 0 else rootmount.mount_root(request.root, "")  # (4)
+    tree = Tree(base, None, cgroup_private=False, shift=mapped)
     rootfs.mount_all(tree, request.mounts)  # (5)
     if request.read_only:
-        rootfs.set_attributes(base, m.MOUNT_ATTR_RDONLY, 0)  # (6)
+        set_attributes(base, m.MOUNT_ATTR_RDONLY, 0)  # (6)
     sync.send(channel, {"view": True}, [base, own])  # (7)
 
 
@@ -125,8 +127,8 @@ def _clone(joined: int, own: int, point: str) -> int:
     tree = m.open_tree(top, "", m.OPEN_TREE_CLONE | m.AT_EMPTY_PATH)
     os.close(top)
     namespace.setns(own, namespace.CLONE_NEWNS)
-    rootfs.set_attributes(tree, 0, m.MOUNT_ATTR_RDONLY)
+    set_attributes(tree, 0, m.MOUNT_ATTR_RDONLY)
     m.move_mount(tree, where)
-    rootfs.set_propagation(tree, [m.MS_PRIVATE])
+    set_propagation(tree, [m.MS_PRIVATE])
     os.close(where)
     return tree

@@ -22,7 +22,7 @@ import time
 from corten import errors
 from corten.cgroup.group import Group
 from corten.linux import process, procfs
-from corten.runtime import container, rootfs, sync
+from corten.runtime import container, rootmount, sync
 from corten.runtime import userns as userns  # imported by births that need it: nothing is, once the shim serves
 from corten.shim import bundle, hooks, task
 from corten.shim.exits import Exit
@@ -277,7 +277,7 @@ def _prepare_hooks(supervisor: Supervisor, container_id: str, spec: dict[str, An
     if not spec.get("hooks"):
         return {}
     directory = bundle.path(supervisor.state_directory, container_id)
-    bundle.write(directory, spec, rootfs.root_point(mounts, ""))
+    bundle.write(directory, spec, rootmount.root_point(mounts, ""))
     return hooks.state(container_id, "creating", 0, directory, spec)
 
 
