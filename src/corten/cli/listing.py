@@ -49,7 +49,7 @@ def render(layout: Layout, rows: Sequence[Row], format_text: str, *, quiet: bool
 def _templated(layout: Layout, rows: Sequence[Row], format_text: str) -> str:
     from corten.template.engine import Template, TemplateError
     from corten.template.functions import HEADER_FUNCTIONS
-    from corten.template.parser import ParseFailure
+    from corten.template.tokens import ParseFailure
 
     is_table = format_text.startswith("table")
     text = format_text[5:].strip() if is_table else format_text

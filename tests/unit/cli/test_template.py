@@ -10,8 +10,8 @@ import pytest
 
 from corten.template.engine import Template, TemplateError
 from corten.template.functions import HEADER_FUNCTIONS
-from corten.template.parser import ParseFailure
 from corten.template.row import Row
+from corten.template.tokens import ParseFailure
 from corten.template.values import EVENT, NETWORK, Struct, show, untyped
 
 TABLE: dict[str, Any] = json.loads((Path(__file__).parent / "data" / "docker_templates.json").read_text())

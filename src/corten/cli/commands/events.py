@@ -43,7 +43,7 @@ def _formatter(chosen: str) -> Callable[[dict[str, Any]], str]:
     if not chosen:
         return _line
     from corten.template.engine import Template, TemplateError
-    from corten.template.parser import ParseFailure
+    from corten.template.tokens import ParseFailure
     from corten.template.values import EVENT, Struct
 
     try:

@@ -153,7 +153,7 @@ class _Printer:
     @staticmethod
     def _parse(format_text: str) -> Template:
         from corten.template.engine import Template
-        from corten.template.parser import ParseFailure
+        from corten.template.tokens import ParseFailure
 
         try:
             return Template(format_text)

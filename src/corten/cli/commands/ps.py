@@ -111,7 +111,7 @@ def _wants_size(format_text: str) -> bool:
     if format_text in ("", "json", "table", "raw") or "{{" not in format_text:
         return False
     from corten.template.engine import Template, TemplateError
-    from corten.template.parser import ParseFailure
+    from corten.template.tokens import ParseFailure
 
     probe = row({"Id": "", "Created": 0, "Image": ""}, whole=True)
     asked: list[bool] = []

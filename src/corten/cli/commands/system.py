@@ -68,7 +68,7 @@ def render(document: Document, chosen: str) -> str:
     """A document by a template, or as JSON."""
     from corten.template.engine import Template, TemplateError
     from corten.template.functions import encode
-    from corten.template.parser import ParseFailure
+    from corten.template.tokens import ParseFailure
     from corten.template.values import Struct
 
     if chosen == "json":

@@ -18,8 +18,8 @@ from corten.errors import InvalidArgument, RuntimeFailure
 from corten.logs import driver, journald, syslog
 from corten.logs.encode import format_time
 from corten.template.engine import Template, TemplateError
-from corten.template.parser import ParseFailure
 from corten.template.row import Row
+from corten.template.tokens import ParseFailure
 from corten.template.values import Time
 
 #: Of journald and syslog; the file drivers have a tag only where one was asked for.
