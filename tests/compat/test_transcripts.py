@@ -55,7 +55,7 @@ def _steady(words: list[str], out: str) -> str:
 @pytest.fixture(scope="module")
 def sides(busybox_tar: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Side, Side]]:
     config = tmp_path_factory.mktemp("config")
-    with Dockerd.running() as dockerd, EngineProcess.running() as engine:
+    with Dockerd.running() as dockerd, EngineProcess.running("--insecure-registry", "127.0.0.1:5000") as engine:
         theirs = Side(dockerd.host, config, {str(dockerd.root / "data"): "data", str(dockerd.root / "exec"): "exec"})
         ours = Side(engine.host, config, {str(engine.data_root): "data", str(engine.exec_root): "exec"})
         for side in (theirs, ours):

@@ -107,6 +107,17 @@ def _legacy_config(document: Document) -> None:
             document[name] = {**_LEGACY_CONFIG, **document[name]}
 
 
+def _expected_commits(document: Document) -> None:
+    for name in ("ContainerdCommit", "RuncCommit", "InitCommit"):
+        document[name] = {**document[name], "Expected": document[name]["ID"]}
+
+
+def _no_other_artifacts(document: Document) -> None:
+    """Layers that may not be distributed are no more since Docker 28; older clients still look for the lists."""
+    lists: Document = {f"AllowNondistributableArtifacts{kind}": [] for kind in ("CIDRs", "Hostnames")}
+    document["RegistryConfig"] = {**lists, **document["RegistryConfig"]}
+
+
 def _none_tags(document: Document) -> None:
     document["RepoTags"] = document["RepoTags"] or ["<none>:<none>"]
     document["RepoDigests"] = document["RepoDigests"] or ["<none>@<none>"]
@@ -138,7 +149,9 @@ _RESPONSES: Final[dict[str, tuple[_Gate, ...]]] = {
     "info": (
         _Gate(_drop("Containerd"), below=_v(46)),
         _Gate(_drop("FirewallBackend"), below=_v(49)),
-        _Gate(_set(BridgeNfIptables=True, BridgeNfIp6tables=True), below=_v(50)),
+        _Gate(_expected_commits, below=_v(49)),
+        _Gate(_no_other_artifacts, below=_v(48)),
+        _Gate(_drop("BridgeNfIptables", "BridgeNfIp6tables"), since=_v(50)),
         _Gate(_drop("DiscoveredDevices"), below=_v(50)),
     ),
 }

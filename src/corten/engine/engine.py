@@ -251,7 +251,7 @@ class Engine:
         self.usage = UsageService(config.data_root, roster, listing, self.images, self.volumes, layers)
         self.system = SystemService(
             config, self._engine_id, roster, self.images, self.networks, self.events, self._limits,
-            remapped=self._remap is not None,
+            self._snapshotter, remapped=self._remap is not None,
         )  # fmt: skip
 
     async def _recover(self, leftovers: recovery.Leftovers, orphans: Sequence[str]) -> None:

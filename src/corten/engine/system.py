@@ -7,7 +7,9 @@ import asyncio
 import os
 import platform
 import socket
+import threading
 import time
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import corten
@@ -22,7 +24,9 @@ from corten.engine.networks.service import NetworkService
 from corten.engine.roster import Roster
 from corten.engine.spec.limits import HostLimits
 from corten.logs import driver
+from corten.registry import proxy
 from corten.registry.auth import Credentials
+from corten.storage.snapshot import Snapshotter
 
 API_VERSION: Final = "1.51"
 MIN_API_VERSION: Final = "1.24"
@@ -48,11 +52,13 @@ class SystemService:
         networks: NetworkService,
         events: EventService,
         host_limits: HostLimits,
+        storage: Snapshotter,
         *,
         remapped: bool,
     ) -> None:
         self._limits = host_limits
         self._config = config
+        self._storage = storage
         self._engine_id = engine_id
         self._roster = roster
         self._images = images
@@ -62,7 +68,7 @@ class SystemService:
 
     async def version(self) -> SystemVersion:
         """``GET /version``."""
-        kernel = os.uname().release
+        kernel, built = os.uname().release, _built()
         return SystemVersion(
             Platform=Named(Name="Corten"),
             Components=[
@@ -78,6 +84,7 @@ class SystemService:
                         "GoVersion": f"python{platform.python_version()}",
                         "KernelVersion": kernel,
                         "Os": "linux",
+                        "BuildTime": built,
                     },
                 ),
                 ComponentVersion(Name="corten-runtime", Version=corten.__version__, Details={}),
@@ -90,6 +97,7 @@ class SystemService:
             Os="linux",
             Arch=architecture(),
             KernelVersion=kernel,
+            BuildTime=built,
         )
 
     async def info(self) -> dict[str, Any]:
@@ -119,7 +127,7 @@ class SystemService:
             "Images": len(await self._images.list(every=True)),
             "SystemTime": timestamp(time.time_ns()),
             "NFd": len(os.listdir("/proc/self/fd")),
-            "NGoroutines": 0,
+            "NGoroutines": len(asyncio.all_tasks()) + threading.active_count(),
             "NEventsListener": self._events.listeners,
         }
 
@@ -144,6 +152,7 @@ class SystemService:
             "SecurityOptions": self._security(),
             "Warnings": [
                 *limits.warnings(self._limits.features, version),
+                *self._storage.warnings,
                 *self._networks.warnings,
                 *self._lost_lines(),
                 *devices.problems,
@@ -172,9 +181,10 @@ class SystemService:
 
     def _features(self, devices: cdi.Registry) -> dict[str, Any]:
         return {
-            "Driver": "overlay2",
+            "Driver": _DRIVERS[self._storage.name],
             "DriverStatus": [
                 ["Backing Filesystem", _filesystem(self._config.data_root)],
+                *(_OVERLAY_STATUS if self._storage.name == "overlay" else ()),
                 ["Engine", f"corten {corten.__version__}"],
             ],
             "Plugins": {
@@ -186,9 +196,7 @@ class SystemService:
             "Debug": self._config.debug,
             "LoggingDriver": self._config.log_driver,
             "DockerRootDir": self._config.data_root,
-            "HttpProxy": "",
-            "HttpsProxy": "",
-            "NoProxy": "",
+            **dict(zip(("HttpProxy", "HttpsProxy", "NoProxy"), proxy.shown(os.environ), strict=True)),
             "Labels": list(self._config.labels),
             "ExperimentalBuild": False,
             "ServerVersion": corten.__version__,
@@ -231,6 +239,15 @@ class SystemService:
         }
 
 
+#: What ``info`` calls the ways to make containers' trees: tools know Docker's name for an overlay.
+_DRIVERS: Final = {"overlay": "overlay2", "native": "native"}
+#: True of every overlay of ours: its options are :data:`corten.storage.overlay.OPTIONS`, and its probe whites out.
+_OVERLAY_STATUS: Final = (
+    ["Supports d_type", "true"],
+    ["Using metacopy", "false"],
+    ["Native Overlay Diff", "true"],
+    ["userxattr", "false"],
+)
 _NO_SWARM: Final = {
     "NodeID": "",
     "NodeAddr": "",
@@ -256,8 +273,14 @@ def _os_release() -> dict[str, str]:
         return {}
 
 
+def _built() -> str:
+    """When this copy of the engine was made, as Docker writes the time of a build."""
+    made = datetime.fromtimestamp(int(os.stat(corten.__file__).st_mtime), UTC)
+    return f"{made:%Y-%m-%dT%H:%M:%S}.000000000+00:00"
+
+
 def _filesystem(path: str) -> str:
-    """The type of the mount below ``path``, from the longest matching line of /proc/self/mountinfo."""
+    """The type of the mount below ``path`` in Docker's words, from the longest matching line of mountinfo."""
     best, kind = "", "unknown"
     with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as file:
         for line in file:
@@ -265,4 +288,4 @@ def _filesystem(path: str) -> str:
             point = left.split()[4]
             if (path == point or path.startswith(point.rstrip("/") + "/")) and len(point) >= len(best):
                 best, kind = point, right.split()[0]
-    return kind
+    return "extfs" if kind in ("ext2", "ext3", "ext4") else kind

@@ -27,6 +27,21 @@ def from_environment(environment: Mapping[str, str]) -> ProxySettings:
     return ProxySettings(_as_url(read("HTTP_PROXY")), _as_url(read("HTTPS_PROXY")), excluded)
 
 
+def shown(environment: Mapping[str, str]) -> tuple[str, str, str]:
+    """The proxies for HTTP and HTTPS and what needs none, as they were given but for the user and the password."""
+    return tuple(  # type: ignore[return-value]
+        _masked(environment.get(name) or environment.get(name.lower(), ""))
+        for name in ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+    )
+
+
+def _masked(value: str) -> str:
+    head, separator, rest = value.rpartition("://")
+    authority, slash, path = rest.partition("/")
+    user, at, host = authority.rpartition("@")
+    return f"{head}{separator}{'xxxxx:xxxxx' if user else ''}{at}{host}{slash}{path}"
+
+
 def proxy_for(url: str, settings: ProxySettings) -> str | None:
     """The proxy that serves ``url``, or None for a direct connection; loopback is always direct."""
     parts = urlsplit(url)

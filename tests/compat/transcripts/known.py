@@ -38,6 +38,9 @@ BFQ: Final = "the weight is set through blkio.bfq.weight, which 20.10 does not k
 TAG: Final = "an image is named with the tag that was looked for"
 LOOKUP: Final = "the resolver's text"
 SANDBOX: Final = "a network namespace has no name in the file system; the path is that of the process"
+ITSELF: Final = "an engine's own name, versions, parts and identity"
+DRIVERS: Final = "the log drivers of clouds and the network drivers ipvlan, macvlan and overlay are not there"
+LIVE: Final = "containers always survive the engine"
 
 #: Texts in lower case that began with a capital in 20.10.
 _LOWER: Final = (
@@ -67,10 +70,36 @@ KNOWN: Final[tuple[Known, ...]] = (
     Known("docker-py", "images", "*", '"No such image: sdk/other:1"', NEWER),
     Known("docker-py", "system", "*.BuilderSize", "(missing)", NEWER),
     Known("docker-py", "system", "*.KernelMemory*", "(missing)", NEWER),
-    Known("docker-py", "system", "*.Experimental", "true", NEWER),
     Known("docker-py", "system", "*.CDISpecDirs", "true", NEWER),
     Known("docker-py", "system", "*.DefaultAddressPools", "true", POOLS),
     Known("docker-py", "system", "*.DataRoot", "true", DATA),
+    *(
+        Known("docker-py", "about", f"[[]0].{where}*", ours, why)
+        for where, ours, why in (
+            *(
+                (part, "*", ITSELF)
+                for part in ("ContainerdCommit", "RuncCommit", "InitCommit", "InitBinary", "Runtimes")
+            ),
+            *((part, "*", ITSELF) for part in ("DefaultRuntime", "ServerVersion", "ID", "DriverStatus.Engine")),
+            ("Plugins.Log", "(missing)", DRIVERS),
+            ("Plugins.Network", "(missing)", DRIVERS),
+            ("LiveRestoreEnabled", "true", LIVE),
+            ("NFd", "*", VOLATILE),
+            ("NGoroutines", "*", VOLATILE),
+            ("DefaultAddressPools", "[[]]", POOLS),
+            ("CDISpecDirs", "*", NEWER),
+            ("KernelMemory", "(missing)", NEWER),
+            ("DriverStatus.Using metacopy", '"false"', NEWER),
+            ("RegistryConfig.InsecureRegistryCIDRs.::1/128", "true", NEWER),
+            ("SecurityOptions", '"name=seccomp,profile=builtin"', NEWER),
+        )
+    ),
+    Known("docker-py", "about", "[[]1].*ApiVersion", '"1.51"', NEWER),
+    Known("docker-py", "about", "[[]1].*MinAPIVersion", '"1.24"', NEWER),
+    *(
+        Known("docker-py", "about", f"[[]1].{where}", "*", ITSELF)
+        for where in ("Components*", "*GitCommit", "*GoVersion", "*Version", "Platform.Name")
+    ),
     Known("docker-py", "run", "*", '"Get *no such host"', LOOKUP),
     Known("*", "*prune -f", "out 4", "Total reclaimed space: *kB", BLOCKS),
     Known("run-errors", "run --rm --runtime nosuch *", "err 1", "*--runtime is not supported yet", FOREIGN),

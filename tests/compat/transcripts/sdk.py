@@ -130,8 +130,18 @@ def system(client: docker.DockerClient) -> Iterator[Any]:
     yield names(client.containers.prune()), names(client.volumes.prune()), names(client.networks.prune())
 
 
+def about(client: docker.DockerClient) -> Iterator[Any]:
+    """What the engines say of themselves and of the host, value by value."""
+    info = client.info()
+    info["DriverStatus"] = dict(info["DriverStatus"])
+    info["Plugins"] = {kind: names(found or ()) for kind, found in info["Plugins"].items()}
+    info["RegistryConfig"]["InsecureRegistryCIDRs"] = names(info["RegistryConfig"]["InsecureRegistryCIDRs"])
+    yield info
+    yield client.version()
+
+
 STEPS: Final[dict[str, Step]] = {
-    step.__name__: step for step in (run, life, images, volumes, networks, streams, files, stats, system)
+    step.__name__: step for step in (run, life, images, volumes, networks, streams, files, stats, system, about)
 }
 
 

@@ -36,7 +36,6 @@ class SystemVersion(msgspec.Struct, kw_only=True):
     Os: str
     Arch: str
     KernelVersion: str
-    Experimental: bool = False
     BuildTime: str = ""
 
 
