@@ -49,7 +49,7 @@ STATE: Final = "shim"
 
 MAX_FRAME: Final = 16 * 1024 * 1024
 MAX_DESCRIPTORS: Final = 250  # SCM_MAX_FD is 253
-_READ: Final = 256 * 1024
+_READ: Final = 64 * 1024  # less than malloc(3) maps memory for, and some ten starts
 _LENGTH: Final = struct.Struct("!I")
 _PEER: Final = struct.Struct("=iII")  # struct ucred
 
