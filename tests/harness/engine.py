@@ -36,6 +36,7 @@ class EngineProcess:
         self.log = root / "cortend.log"
         self.flags = list(flags)
         self.prefix = list(prefix)
+        self.program = ["-m", "corten.daemon.main"]
         self.process: subprocess.Popen[bytes] | None = None
         if self.watch is not None:
             self.watch.cgroups.add(f"corten-{self.instance}")
@@ -72,7 +73,7 @@ class EngineProcess:
     def start(self) -> None:
         """Start ``cortend`` and wait until its socket answers."""
         command = [
-            *self.prefix, sys.executable, "-m", "corten.daemon.main",
+            *self.prefix, sys.executable, *self.program,
             "--data-root", str(self.data_root), "--exec-root", str(self.exec_root),
             "--pidfile", str(self.root / "cortend.pid"), "-H", self.host, *self.flags,
         ]  # fmt: skip
