@@ -21,7 +21,7 @@ class Scenario:
     command: tuple[str, ...] = ()
     before: tuple[tuple[str, ...], ...] = ()
     after: tuple[tuple[str, ...], ...] = ()
-    repeatable = True
+    outlives_power = True
 
     def __init__(self, engine: EngineProcess, archive: Path) -> None:
         self.engine = engine
@@ -65,7 +65,6 @@ class Scenario:
 class Pull(Scenario):
     name = "pull"
     command = ("pull", "-q", PULLED)
-    before = (("rmi", "-f", PULLED),)
     after = (("rmi", PULLED),)
 
     def done(self) -> bool:
@@ -106,6 +105,7 @@ class Create(Scenario):
 class Start(Scenario):
     name = "start"
     command = ("start", "sleeps")
+    outlives_power = False
     before = (("create", "--name", "sleeps", "-p", "8000:80", "-v", "/data", "busybox", "sleep", "600"),)
     after = (("rm", "-f", "-v", "sleeps"),)
 

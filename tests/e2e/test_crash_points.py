@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.crash_scenarios import PULLED, SCENARIOS, Pull, Scenario
+from tests.e2e.crash_scenarios import PULLED, SCENARIOS, Scenario
 from tests.e2e.test_crash import eventually, remains
 from tests.harness.engine import EngineProcess
 from tests.harness.registry import RegistryProcess
@@ -71,14 +71,19 @@ def crashing(busybox_tar: Path) -> Iterator[Crashing]:
         crashing = Crashing(engine)
         engine.start()
         engine.import_image(busybox_tar, "busybox:latest")
-        engine.docker("run", "--name", "differs", "busybox", "sh", "-c", "echo pulled > /pulled")
-        engine.docker("commit", "differs", PULLED)
-        engine.docker("rm", "differs")
-        engine.docker("push", "-q", PULLED)
-        engine.docker("tag", PULLED, "loaded:latest")
-        engine.docker("save", "-o", str(engine.root / "archive.tar"), "loaded:latest")
-        engine.docker("rmi", PULLED, "loaded:latest")
+        stock(engine)
         yield crashing
+
+
+def stock(engine: EngineProcess) -> None:
+    """What scenarios need: an image in the registry and the same as an archive, none of it here."""
+    engine.docker("run", "--name", "differs", "busybox", "sh", "-c", "echo pulled > /pulled")
+    engine.docker("commit", "differs", PULLED)
+    engine.docker("rm", "differs")
+    engine.docker("push", "-q", PULLED)
+    engine.docker("tag", PULLED, "loaded:latest")
+    engine.docker("save", "-o", str(engine.root / "archive.tar"), "loaded:latest")
+    engine.docker("rmi", PULLED, "loaded:latest")
 
 
 def once(crashing: Crashing, scenario: Scenario, point: int) -> str:
@@ -135,8 +140,6 @@ def sweep(crashing: Crashing, kind: type[Scenario], points: Sequence[int] | None
     """Try these points of a scenario, or all."""
     engine = crashing.engine
     scenario = kind(engine, engine.root / "archive.tar")
-    if issubclass(kind, Pull):
-        engine.docker("pull", "-q", PULLED)
     number = count(crashing, scenario)
     assert number > 0
     chosen = points if points is not None else range(1, number + 1)

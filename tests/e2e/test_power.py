@@ -6,6 +6,9 @@ the copy replays the journal as the next boot would. The engine is stopped (SIGS
 one moment's; the file system commits by itself every 300 s only, so that nothing is there by luck.
 
 The exec root is lost as /run is.
+
+Cuts come at random moments under load, and at the crash points of the scenarios that an engine is killed in the middle
+of (``tests/e2e/test_crash_points.py``): before each operation that lasts, with everything unsynced lost.
 """
 
 from __future__ import annotations
@@ -19,13 +22,16 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
+from tests.e2e.crash_scenarios import SCENARIOS, Commit, Create, Load, RemoveImage, Scenario
+from tests.e2e.test_crash_points import Crashing, stock
 from tests.harness.engine import EngineProcess
+from tests.harness.registry import RegistryProcess
 
 pytestmark = pytest.mark.root
 
@@ -229,3 +235,71 @@ def test_power_cuts_short(machine: Machine) -> None:
 @pytest.mark.timeout(3600)
 def test_power_cuts(machine: Machine) -> None:
     cuts(machine, LONG_CUTS)
+
+
+class Dark:
+    """A machine that loses power at a crash point."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        machine.engine.stop()
+        self.crashing = Crashing(machine.engine)
+        machine.engine.start()
+        stock(machine.engine)
+
+    def count(self, scenario: Scenario) -> int:
+        """How many points a scenario has."""
+        scenario.prepare()
+        self.crashing.arm(0)
+        assert scenario.act()
+        scenario.again()
+        scenario.clear()
+        return len(self.crashing.places) - 1
+
+    def cut(self, scenario: Scenario, point: int) -> None:
+        """Lose power before the ``point``-th operation; what was prepared is on disk, data of containers included."""
+        engine = self.machine.engine
+        scenario.prepare()
+        subprocess.run(["sync", "-f", str(engine.data_root)], check=True)
+        self.crashing.arm(point)
+        told = scenario.act()
+        place = self.crashing.places[-1] if self.crashing.died() else "over"
+        self.machine.boot(self.machine.picture("dark"))
+        try:
+            assert damage(engine) == []
+            if told and scenario.outlives_power:
+                assert scenario.done(), "a client was told of something that is not there"
+            scenario.again()
+            scenario.clear()
+        except AssertionError as error:
+            raise AssertionError(f"{scenario.name} at {point} ({place}), told: {told}: {error}") from error
+
+
+@pytest.fixture(scope="module")
+def dark(busybox_tar: Path) -> Iterator[Dark]:
+    with RegistryProcess.running(), Machine.running(busybox_tar) as machine:
+        yield Dark(machine)
+
+
+def darken(dark: Dark, kind: type[Scenario], points: Sequence[int] | None) -> None:
+    scenario = kind(dark.machine.engine, dark.machine.engine.root / "archive.tar")
+    number = dark.count(scenario)
+    found = []
+    for point in points or range(1, number + 1):
+        try:
+            dark.cut(scenario, point)
+        except AssertionError as error:
+            found.append(str(error))
+    assert not found, "\n\n".join(found)
+
+
+@pytest.mark.parametrize("kind", [Load, Create, Commit, RemoveImage], ids=lambda kind: kind.name)
+def test_power_cuts_at_crash_points_short(dark: Dark, kind: type[Scenario]) -> None:
+    darken(dark, kind, [random.Random(f"{SEED} {kind.name}").randrange(2, 20)])
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("kind", SCENARIOS, ids=lambda kind: kind.name)
+def test_power_cuts_at_crash_points(dark: Dark, kind: type[Scenario]) -> None:
+    darken(dark, kind, None)
