@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness.engine import EngineProcess
+from tests.harness.registry import RegistryProcess
 
 pytestmark = pytest.mark.root
 
@@ -139,6 +140,40 @@ def test_what_makes_things_says_that_the_disk_is_full(small: SmallDisk, busybox_
     engine.docker("load", "-i", str(archive))
     assert engine.docker("run", "--rm", "busybox", "echo", "again").stdout == "again\n"
     small.whole()
+
+
+def test_pull_and_load_on_a_full_disk_leave_nothing_and_work_later(small: SmallDisk) -> None:
+    """Whether the disk is full from the first byte or in the middle of the layer, of the blob or of its files."""
+    engine, reference = small.engine, "127.0.0.1:5000/full/disk:latest"
+    archive = engine.root / "saved.tar"
+    with RegistryProcess.running():
+        engine.docker("run", "--name", "big", "busybox", "dd", "if=/dev/urandom", "of=/big", "bs=1M", "count=8")
+        engine.docker("commit", "big", reference)
+        engine.docker("rm", "big")
+        engine.docker("push", "-q", reference)
+        engine.docker("save", "-o", str(archive), reference)
+        engine.docker("rmi", reference)
+        before = on_disk(engine)
+        for room in (0, 1, 5, 9, 13):
+            small.fill()
+            os.truncate(small.ballast, small.ballast.stat().st_size - (room << 20))
+            for command in (("pull", reference), ("pull", "-q", reference), ("load", "-i", str(archive))):
+                refused(small, *command)
+                assert on_disk(engine) == before
+            assert small.free >= room << 20
+            small.empty()
+        for command in (("pull", reference), ("rmi", reference), ("load", "-i", str(archive))):
+            engine.docker(*command)
+        assert engine.docker("run", "--rm", reference, "stat", "-c", "%s", "/big").stdout == f"{8 << 20}\n"
+        engine.docker("rmi", reference)
+    small.whole()
+
+
+def on_disk(engine: EngineProcess) -> list[str]:
+    """Blobs, ingests and layers, whole or half."""
+    return sorted(
+        str(path) for pattern in ("content/*/*", "content/blobs/*/*", "layers/*") for path in engine.data_root.glob(pattern)
+    )  # fmt: skip
 
 
 def test_an_engine_starts_on_a_disk_that_filled_up_while_it_was_down(small: SmallDisk) -> None:

@@ -1,12 +1,12 @@
 """Errors as responses: Docker's ``{"message": text}``, and its form for a stream that has begun; pure."""
 
-import errno
 import logging
-from typing import Final, TypeGuard
+from typing import Final
 
 import msgspec
 
 from corten.errors import CortenError, http_status
+from corten.storage.durable import is_full
 
 _log: Final = logging.getLogger(__name__)
 
@@ -32,17 +32,15 @@ def status_of(error: BaseException) -> int:
 
 
 def message_of(error: BaseException) -> str:
-    """What a user reads; an error that is not ours is a defect, named by its type as its text means little alone."""
+    """What a user reads; an error that is not ours is a defect, named by its type as its text means little alone.
+
+    A full disk is none, and said in the kernel's words.
+    """
     if isinstance(error, CortenError):
         return str(error)
     if is_full(error):
         return f"{error.filename}: no space left on device" if error.filename else "no space left on device"
     return f"internal error: {type(error).__name__}: {error}"
-
-
-def is_full(error: BaseException) -> TypeGuard[OSError]:
-    """Whether a disk or a quota had no more room: no defect, and said in the kernel's words."""
-    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def document(text: str) -> bytes:

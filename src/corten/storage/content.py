@@ -34,7 +34,7 @@ from corten.errors import Conflict, CorruptData, NotFound
 from corten.oci.digest import HEX_LENGTH, Digest
 from corten.storage import damage
 from corten.storage.direct import DirectFile
-from corten.storage.durable import sync_directory, write_file
+from corten.storage.durable import is_full, sync_directory, write_file
 from corten.storage.usage import BLOCK, disk_bytes
 
 CHUNK: Final = 1 << 20
@@ -55,7 +55,8 @@ class IngestStatus(NamedTuple):
 class Ingest:
     """One blob on its way in. Not shared between threads at the same time; obtained from :meth:`ContentStore.writer`.
 
-    As a context manager it is *kept* for a later resume when the block raises, unless it was aborted.
+    As a context manager it is *kept* for a later resume when the block raises, unless it was aborted or the disk is
+    full: then its space is what somebody needs first.
     """
 
     def __init__(
@@ -154,7 +155,9 @@ class Ingest:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if is_full(error):
+            self.abort()
         self.close()
 
     def _release(self) -> None:
@@ -281,7 +284,9 @@ class ContentStore:
             directory = self._ingests / key
             self._prepare(directory, ref, expected, size)
             return Ingest(self, key, directory, expected=expected, size=size)
-        except BaseException:
+        except BaseException as error:
+            if is_full(error):
+                shutil.rmtree(self._ingests / key, ignore_errors=True)
             self.done(key)
             raise
 

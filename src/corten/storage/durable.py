@@ -6,14 +6,20 @@ Owns the order temp file -> fsync -> rename -> fsync of the directory. Knows not
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import secrets
 import threading
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeGuard
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _SYNC_FILE_RANGE_WRITE: Final = 2
+
+
+def is_full(error: BaseException | None) -> TypeGuard[OSError]:
+    """Whether a disk or a quota had no more room."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def sync_directory(path: Path) -> None:
