@@ -21,6 +21,7 @@ import re
 import secrets
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -91,7 +92,13 @@ class VolumeStore:
                 return self._volumes[name]
             self._make(name)
             now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-            return self._record(Volume(name, now, dict(labels or {}), chosen, maker=maker))
+            try:
+                return self._record(Volume(name, now, dict(labels or {}), chosen, maker=maker))
+            except OSError:
+                with suppress(OSError):  # not empty: it was there before, and is nobody's to delete
+                    (self._root / name / "_data").rmdir()
+                    (self._root / name).rmdir()
+                raise
 
     def settle(self, names: Iterable[str]) -> None:
         """Their makers' records are committed: from now on nobody may take them for leftovers.
@@ -205,7 +212,11 @@ class VolumeStore:
     def _make(self, name: str) -> None:
         fresh = self._root / f".new-{secrets.token_hex(8)}"
         fresh.mkdir(mode=0o701)  # (1)
-        (fresh / "_data").mkdir(mode=0o755)
+        try:
+            (fresh / "_data").mkdir(mode=0o755)
+        except OSError:  # a full disk, between one block and the next
+            fresh.rmdir()
+            raise
         (fresh / "_data").chmod(0o755)
         if (self._root / name).exists():  # nobody's record; never written over
             remove_tree(fresh)

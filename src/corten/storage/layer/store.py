@@ -65,7 +65,11 @@ class LayerStore:
         """A fresh directory with an empty ``fs`` in it, to unpack into; :meth:`publish` or :meth:`discard` it."""
         directory = self.root / f"{_NEW}{secrets.token_hex(8)}"
         directory.mkdir(mode=0o700)
-        (directory / "fs").mkdir(mode=0o755)
+        try:
+            (directory / "fs").mkdir(mode=0o755)
+        except OSError:  # a full disk, between one block and the next
+            directory.rmdir()
+            raise
         return directory
 
     def discard(self, directory: Path) -> None:
