@@ -2,7 +2,8 @@
 
 A path such as ``/proc/sys/...`` may lead anywhere once an image had a word in it (CVE-2025-52881, CVE-2019-19921).
 :func:`new` makes a private instance nobody else can mount over; the others work below its descriptor only. Files of
-the host's own /proc are read by :func:`start_ticks`, :func:`hears` and :func:`state`, for processes of the host.
+the host's own /proc are read by :func:`start_ticks`, :func:`namespace`, :func:`hears` and :func:`state`, for processes
+of the host.
 """
 
 from __future__ import annotations
@@ -45,6 +46,26 @@ def start_ticks(pid: int) -> int:
     with open(f"/proc/{pid}/stat", "rb") as file:
         stat = file.read()
     return int(stat[stat.rindex(b")") + 2 :].split()[19])
+
+
+def namespace(pid: int, kind: str, ticks: int) -> int:
+    """A namespace of the process that has this pid and began at ``ticks``: the descriptor is the caller's.
+
+    Raises ProcessLookupError when it is gone. The start time is compared after the file was opened: the pid was that
+    process's all the while, and no process of the host has come by it.
+    """
+    try:
+        fd = os.open(f"/proc/{pid}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise ProcessLookupError(pid) from None
+    try:
+        same = start_ticks(pid) == ticks
+    except OSError:
+        same = False
+    if not same:
+        os.close(fd)
+        raise ProcessLookupError(pid)
+    return fd
 
 
 def age_ns(ticks: int) -> int:

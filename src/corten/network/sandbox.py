@@ -18,6 +18,7 @@ from contextlib import ExitStack
 from typing import Final
 
 from corten.errors import Unavailable
+from corten.linux import procfs
 from corten.linux.namespace import CLONE_NEWNET, setns, unshare
 from corten.linux.netlink import route
 from corten.linux.netlink.message import ROUTE, Connection, NetlinkError
@@ -91,10 +92,12 @@ def bare(existing: int | None = None) -> Bare:
     return made[0]
 
 
-def of_process(pid: int) -> int:
+def of_process(pid: int, start_ticks: int) -> int:
     """The namespace of a running process (mode ``container:ID``); the descriptor belongs to the caller."""
     try:
-        return os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        return procfs.namespace(pid, "net", start_ticks)
+    except ProcessLookupError:
+        raise Unavailable(f"cannot join the network of process {pid}: it has ended") from None
     except OSError as error:
         raise Unavailable(f"cannot join the network of process {pid}: {os.strerror(error.errno or 0)}") from error
 

@@ -18,7 +18,8 @@ from corten.engine.events import EventService
 from corten.engine.networks import settings
 from corten.engine.networks.request import ContainerNetworkRequest
 from corten.engine.networks.service import NetworkService, Sandbox
-from corten.errors import CortenError, Forbidden, InvalidArgument, NoSuchNetwork
+from corten.errors import CortenError, Forbidden, InvalidArgument, NoSuchNetwork, Unavailable
+from corten.linux import procfs
 from corten.linux.netlink import libnftables, route
 from corten.linux.netlink.message import ROUTE, Connection
 from tests.kernel.network.topology import HOST_ADDRESS, PATIENCE, ask_udp, get, http_server, inside, reachable, udp_echo
@@ -203,11 +204,15 @@ def test_modes_without_a_bridge(host: int, tmp_path: Path) -> None:
         assert inside(alone.netns_fd, lambda: [name for _, name in socket.if_nameindex()]) == ["lo"]
         with http_server(alone.netns_fd, 80):
             assert inside(alone.netns_fd, lambda: get("127.0.0.1", 80)) == "hello 127.0.0.1"
-        joined = await service.attach(request("guest", mode="container:" + "a" * 64, target_pid=os.getpid()))
+        ticks = procfs.start_ticks(os.getpid())
+        mode = "container:" + "a" * 64
+        joined = await service.attach(request("guest", mode=mode, target=(os.getpid(), ticks)))
         assert joined.files is None
         assert joined.netns_fd is not None
         for sandbox in (alone, joined):
             sandbox.close()
+        with pytest.raises(Unavailable, match=r"cannot join the network of process \d+: it has ended"):  # pid reuse
+            await service.attach(request("fooled", mode=mode, target=(os.getpid(), ticks - 1)))
         with pytest.raises(NoSuchNetwork, match="network backend not found"):
             await service.attach(request("lost", mode="backend"))
         with pytest.raises(Forbidden, match="bridge is a pre-defined network and cannot be removed"):

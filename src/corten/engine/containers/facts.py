@@ -16,7 +16,7 @@ from corten.engine.containers import logging
 from corten.engine.containers.joins import JOIN, Joins
 from corten.engine.containers.links import Links
 from corten.engine.networks.record import EndpointRecord
-from corten.engine.networks.request import ContainerNetworkRequest
+from corten.engine.networks.request import NOBODY, ContainerNetworkRequest
 from corten.engine.record import ContainerRecord
 from corten.engine.spec.document import Facts
 from corten.engine.spec.resources import block_devices
@@ -33,16 +33,16 @@ class HostFacts:
         self._links = links
 
     def network_request(self, record: ContainerRecord) -> ContainerNetworkRequest:
-        """The container's wishes, with a joined container's pid and the addresses of linked ones.
+        """The container's wishes, with a joined container's process and the addresses of linked ones.
 
         Raises:
             Conflict: the container whose network it shares does not run.
             CortenError: a linked container does not run.
         """
-        target = 0
+        target = NOBODY
         mode = record.host.NetworkMode
         if mode.startswith(JOIN):
-            target = self._joins.running_pid(mode.removeprefix(JOIN), "network namespace")
+            target = self._joins.running(mode.removeprefix(JOIN), "network namespace")
         return msgspec.structs.replace(network_request(record, target), links=self._links.hosts(record))
 
     def namespaces(self, record: ContainerRecord, undo: ExitStack) -> dict[str, int]:
@@ -126,7 +126,7 @@ def _network_kind(mode: str) -> str:
     return "joined" if mode.startswith(JOIN) else "private"
 
 
-def network_request(record: ContainerRecord, target_pid: int = 0) -> ContainerNetworkRequest:
+def network_request(record: ContainerRecord, target: tuple[int, int] = NOBODY) -> ContainerNetworkRequest:
     """The request of a record; pure."""
     config, host = record.config, record.host
     return ContainerNetworkRequest(
@@ -144,5 +144,5 @@ def network_request(record: ContainerRecord, target_pid: int = 0) -> ContainerNe
         dns_options=tuple(host.DnsOptions or ()),
         mac_address=config.MacAddress or "",
         endpoints=record.networking.EndpointsConfig or {},
-        target_pid=target_pid,
+        target=target,
     )

@@ -91,12 +91,12 @@ class Joins:
             return self._lent(other.host.IpcMode.removeprefix(JOIN))
         return SHM if other.host.IpcMode == "host" else self.memory.path(container_id)
 
-    def running_pid(self, reference: str, what: str) -> int:
-        """The first process of a container whose ``what`` is joined."""
-        other = self._roster.find(reference)
-        if not other.record.state.alive:
+    def running(self, reference: str, what: str) -> tuple[int, int]:
+        """The first process of a container whose ``what`` is joined: pid and start time."""
+        state = self._roster.find(reference).record.state
+        if not state.alive:
             raise Conflict(f"cannot join {what} of a non running container: {reference}")
-        return other.record.state.pid
+        return state.pid, state.start_ticks
 
     def _running(self, container_id: str) -> ContainerRecord:
         record = self._roster.find(container_id).record
@@ -117,18 +117,8 @@ def shares_memory(record: ContainerRecord) -> bool:
 
 
 def _open(record: ContainerRecord, kind: str) -> int:
-    """The namespace of a container's first process. The start time is compared after the file was opened: the pid was
-    that process's all the while.
-    """
-    gone = Conflict(f"container {record.id} is not running")
+    """The namespace of a container's first process."""
     try:
-        fd = os.open(f"/proc/{record.state.pid}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC)
+        return procfs.namespace(record.state.pid, kind, record.state.start_ticks)
     except OSError:
-        raise gone from None
-    try:
-        if procfs.start_ticks(record.state.pid) != record.state.start_ticks:
-            raise gone
-    except (OSError, Conflict):
-        os.close(fd)
-        raise gone from None
-    return fd
+        raise Conflict(f"container {record.id} is not running") from None

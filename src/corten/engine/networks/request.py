@@ -5,10 +5,14 @@ Refuses to know the kernel and what is allocated.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 import msgspec
 
 from corten.api.types.network import EndpointSettings, PortBinding
+
+#: No process: pid and start time.
+NOBODY: Final = (0, 0)
 
 
 class ContainerNetworkRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -16,9 +20,9 @@ class ContainerNetworkRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     ``name`` is the container's without its slash; ``mode`` is ``HostConfig.NetworkMode`` as the client sent it, with
     ``container:`` already resolved to a full id; ``exposed`` are the keys of ``Config.ExposedPorts`` (image and client
-    merged); ``bindings`` is ``HostConfig.PortBindings``; ``target_pid`` is the first process of the container that
-    ``container:ID`` names (0 otherwise); ``endpoints`` is ``NetworkingConfig.EndpointsConfig``. ``hostname`` is what
-    goes to /etc/hostname; in mode ``container:ID`` it is empty unless the client set one. ``links`` are (names,
+    merged); ``bindings`` is ``HostConfig.PortBindings``; ``target`` is the first process of the container that
+    ``container:ID`` names, by pid and start time; ``endpoints`` is ``NetworkingConfig.EndpointsConfig``. ``hostname``
+    is what goes to /etc/hostname; in mode ``container:ID`` it is empty unless the client set one. ``links`` are (names,
     address) of linked containers, for /etc/hosts.
     """
 
@@ -36,7 +40,7 @@ class ContainerNetworkRequest(msgspec.Struct, frozen=True, kw_only=True):
     dns_options: Sequence[str] = ()
     mac_address: str = ""
     endpoints: Mapping[str, EndpointSettings | None] = {}
-    target_pid: int = 0
+    target: tuple[int, int] = NOBODY
     links: Sequence[tuple[str, str]] = ()
 
     @property

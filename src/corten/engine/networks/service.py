@@ -166,7 +166,7 @@ class NetworkService:
         if mode == NONE:
             return self._keep(request, await self._isolated(namespace), self._plain_record(request, NONE))
         if mode.startswith("container:"):
-            return Sandbox(sandbox.of_process(request.target_pid), EndpointRecord(mode=mode, name=request.name), None)
+            return Sandbox(sandbox.of_process(*request.target), EndpointRecord(mode=mode, name=request.name), None)
         if mode != BRIDGE or self._bridge is None:
             raise NoSuchNetwork(mode)
         descriptor, record = await self._bridge.attach(request, self._bare(namespace))
