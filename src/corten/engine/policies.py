@@ -6,11 +6,15 @@ Docker's rules, read off moby's restart manager and dockerd's behaviour:
     no               never                                never
     on-failure[:n]   code is not 0, n not used up         the same
     always           yes                                  yes
-    unless-stopped   yes                                  unless a client stopped it
+    unless-stopped   unless a client signalled it         unless a client signalled it
     on-unhealthy[:n] as on-failure, and when its health   as on-failure
                      check gave it up
 
-An exit a client asked for is never followed by a restart. ``on-unhealthy`` is this engine's own: the engine itself
+An exit a client asked for is never followed by a restart: the policy is over with a stop, and with any signal of
+``kill``, deadly or not; where a container has a stop signal of its own, with that one and SIGKILL only
+(moby, daemon/kill.go). What a policy starts again has still been signalled; a start by a client forgets it.
+
+``on-unhealthy`` is this engine's own: the engine itself
 stops a container that becomes unhealthy, and that end counts as a failure whatever its exit code is.
 """
 
@@ -72,10 +76,12 @@ def changed(record: ContainerRecord, policy: RestartPolicy) -> ContainerRecord:
 def restarts_after_exit(record: ContainerRecord) -> bool:
     """Whether a container whose record is that of its exit is started again."""
     policy, state = record.host.RestartPolicy, record.state
-    if state.stop_requested:
+    if state.policy_over:
         return False
-    if policy.Name in (ALWAYS, UNLESS_STOPPED):
+    if policy.Name == ALWAYS:
         return True
+    if policy.Name == UNLESS_STOPPED:
+        return not state.stop_requested
     return _failed(policy, state) and has_tries(record)
 
 
@@ -94,7 +100,7 @@ def starts_with_engine(record: ContainerRecord) -> bool:
 def ends_when_unhealthy(record: ContainerRecord) -> bool:
     """Whether the engine ends a running container now, because of its health, to start it again."""
     wanted = record.host.RestartPolicy.Name == ON_UNHEALTHY
-    return wanted and record.state.unhealthy and not record.state.stop_requested and has_tries(record)
+    return wanted and record.state.unhealthy and not record.state.policy_over and has_tries(record)
 
 
 def has_tries(record: ContainerRecord) -> bool:

@@ -25,7 +25,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Where a container is in its life. Times are ns since the epoch, 0 = never; ``start_ticks`` is /proc/PID/stat
     field 22.
 
-    ``stop_requested`` remembers that a client stopped it (restart policies ask); ``error`` is why the last start
+    ``stop_requested`` remembers that a client sent it a signal, ``policy_over`` that its restart policy ends with this
+    run (:mod:`corten.engine.policies`); ``error`` is why the last start
     failed; ``remove_volumes`` that the removal under way takes the anonymous volumes too; ``backoff_ms`` is the last
     pause before a restart, counted from ``finished_ns``; ``health`` is None without a health check; ``oom_kills`` says
     how often memory ran out in this run, or the last one, as far as clients were told.
@@ -40,6 +41,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     error: str = ""
     oom_kills: int = 0
     stop_requested: bool = False
+    policy_over: bool = False
     exit_unknown: bool = False
     remove_volumes: bool = False
     backoff_ms: int = 0
@@ -74,6 +76,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             started_ns=started_ns,
             start_ticks=start_ticks,
             finished_ns=self.finished_ns,
+            stop_requested=self.stop_requested,
             backoff_ms=self.backoff_ms,
             health=self.health.begun() if self.health is not None else None,
         )
@@ -87,6 +90,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             exit_code=code,
             oom_kills=oom_kills,
             stop_requested=self.stop_requested,
+            policy_over=self.policy_over,
             exit_unknown=unknown,
             backoff_ms=self.backoff_ms,
             health=self.health,
@@ -182,7 +186,7 @@ class ContainerRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
 
     def fresh(self) -> "ContainerRecord":
         """A copy whose policy begins to count anew: a client starts it."""
-        state = msgspec.structs.replace(self.state, backoff_ms=0)
+        state = msgspec.structs.replace(self.state, backoff_ms=0, stop_requested=False, policy_over=False)
         return msgspec.structs.replace(self, state=state, restart_count=0)
 
 

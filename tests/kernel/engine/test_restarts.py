@@ -41,6 +41,15 @@ async def output(engine: Engine, name: str) -> bytes:
     return b"".join([part async for part in engine.containers.logs(name, LogsOptions(stdout=True))])
 
 
+async def printed(engine: Engine, name: str, times: int) -> None:
+    """Until the log has ``up`` so often."""
+    for _ in range(1000):
+        if (await output(engine, name)).count(b"up") >= times:
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError(f"{name} did not come up")
+
+
 def test_a_failure_is_tried_again_as_often_as_was_said(site: Site) -> None:
     async def scenario() -> None:
         async with site.running() as engine:
@@ -66,7 +75,7 @@ def test_a_failure_is_tried_again_as_often_as_was_said(site: Site) -> None:
 def test_verbs_on_a_container_that_waits_for_its_restart(site: Site) -> None:
     async def scenario() -> None:
         async with site.running() as engine:
-            container = await site.create(engine, *FAILS, name="loop", host=policy("always"))
+            container = await site.create(engine, *FAILS, name="loop", host=policy("always"), StopSignal="SIGTERM")
             over = await engine.containers.wait("loop", condition="next-exit")
             await engine.containers.start("loop")
             assert await asyncio.wait_for(over, WAIT) == (7, None), "an exit counts although a restart follows"
@@ -112,6 +121,65 @@ def test_what_a_client_ends_stays_ended(site: Site, verb: str) -> None:
             await getattr(engine.containers, verb)("ended")
             shown = await engine.containers.inspect("ended")
             assert (shown.State.Status, shown.RestartCount) == ("exited", 0)
+
+    asyncio.run(scenario())
+
+
+def test_a_signal_ends_the_policy_as_in_docker(site: Site) -> None:
+    """Any signal where the container has no stop signal of its own; the program may live on with it for long."""
+    lives = ("sh", "-c", "trap 'exit 3' HUP; trap : USR1; trap 'exit 4' USR2; echo up; while :; do sleep 0.02; done")
+
+    async def scenario() -> None:
+        async with site.running() as engine:
+            names = ("hup", "usr1", "own", "paused")
+            for name in names:
+                fields = {"StopSignal": "USR2"} if name == "own" else {}
+                await site.create(engine, *lives, name=name, host=policy("always"), **fields)
+                await engine.containers.start(name)
+            for name in names:
+                await printed(engine, name, 1)
+            await engine.containers.kill("hup", signal="HUP")
+            assert (await until(engine, "hup", "exited")).State.ExitCode == 3
+            await engine.containers.kill("usr1", signal="USR1")
+            pid = (await engine.containers.inspect("usr1")).State.Pid
+            os.kill(pid, signal.SIGUSR2)  # of its own accord, some time later
+            assert (await until(engine, "usr1", "exited")).State.ExitCode == 4
+            await engine.containers.pause("paused")
+            await engine.containers.kill("paused", signal="HUP")
+            assert (await until(engine, "paused", "exited")).State.ExitCode == 3
+            await engine.containers.kill("own", signal="HUP")
+            for _ in range(1000):
+                shown = await engine.containers.inspect("own")
+                if shown.RestartCount == 1 and shown.State.Status == "running":
+                    break
+                await asyncio.sleep(0.01)
+            assert (shown.State.Status, shown.RestartCount) == ("running", 1)
+            await printed(engine, "own", 2)
+            await engine.containers.kill("own", signal="USR2")
+            assert (await until(engine, "own", "exited")).RestartCount == 1
+            await engine.containers.start("hup")
+            os.kill((await engine.containers.inspect("hup")).State.Pid, signal.SIGKILL)
+            for _ in range(1000):
+                shown = await engine.containers.inspect("hup")
+                if shown.RestartCount == 1:
+                    break
+                await asyncio.sleep(0.01)
+            assert shown.RestartCount == 1, "a client's start makes the policy anew"
+
+    asyncio.run(scenario())
+
+
+def test_a_signal_between_two_runs_ends_the_policy_as_in_docker(site: Site) -> None:
+    async def scenario() -> None:
+        async with site.running() as engine:
+            await site.create(engine, *FAILS, name="between", host=policy("always"))
+            await engine.containers.start("between")
+            for _ in range(1000):
+                await until(engine, "between", "restarting")
+                await engine.containers.kill("between", signal="HUP")
+                if (await engine.containers.inspect("between")).State.Status == "exited":
+                    break
+            assert (await engine.containers.inspect("between")).State.ExitCode == 7
 
     asyncio.run(scenario())
 

@@ -184,7 +184,7 @@ def test_health_is_kept_in_the_record() -> None:
     ],
 )
 def test_who_is_ended_for_its_health(policy: str, count: int, status: str, stopped: bool, expected: bool) -> None:
-    state = State(status=Status.RUNNING, stop_requested=stopped, health=Health(status=status))
+    state = State(status=Status.RUNNING, stop_requested=stopped, policy_over=stopped, health=Health(status=status))
     assert policies.ends_when_unhealthy(record(state, policy, count)) is expected
     ended = record(msgspec.structs.replace(state, status=Status.EXITED, exit_code=0, started_ns=1), policy, count)
     assert policies.restarts_after_exit(ended) is (expected or policy == "always")

@@ -51,9 +51,32 @@ def record(policy: str = "no", count: int = 0, *, restarts: int = 0, host: Any =
 def test_decisions(
     policy: str, count: int, restarts: int, code: int, stopped: bool, after_exit: bool, with_engine: bool
 ) -> None:
-    ended = record(policy, count, restarts=restarts, exit_code=code, stop_requested=stopped)
+    ended = record(policy, count, restarts=restarts, exit_code=code, stop_requested=stopped, policy_over=stopped)
     assert policies.restarts_after_exit(ended) is after_exit
     assert policies.starts_with_engine(ended) is with_engine
+
+
+@pytest.mark.parametrize(
+    ("policy", "after_exit", "with_engine"),
+    [
+        ("always", True, True),
+        ("unless-stopped", False, False),
+        ("on-failure", True, True),
+        ("on-unhealthy", True, True),
+    ],
+)
+def test_a_signal_that_is_not_the_stop_signal_is_remembered_by_one_policy(
+    policy: str, after_exit: bool, with_engine: bool
+) -> None:
+    ended = record(policy, exit_code=3, stop_requested=True)
+    assert policies.restarts_after_exit(ended) is after_exit
+    assert policies.starts_with_engine(ended) is with_engine
+    if after_exit:
+        again = policies.after_exit(ended, 0)
+        assert again.state.started(5, 6, 7).stop_requested, "its policy has started it: it is remembered on"
+    assert not ended.fresh().state.stop_requested
+    stopped = record(policy, exit_code=3, stop_requested=True, policy_over=True)
+    assert not stopped.fresh().state.policy_over
 
 
 @pytest.mark.parametrize("policy", ["always", "unless-stopped", "on-failure", "on-unhealthy"])

@@ -57,14 +57,13 @@ class Stopper:
         async with self._roster.exclusive(reference) as container:
             if not container.record.state.active:
                 raise Conflict(f"cannot kill container: {reference}: container {container.id} is not running")
-            means_stop = number in (SIGKILL, _stop_signal(container.record))
+            ends = _ends_policy(container.record, number)
+            await self._remember_signal(container, over=ends)
             if container.record.state.status is Status.RESTARTING:
-                if means_stop:
+                if ends:
                     await self._give_up(container)
                 return
             over = container.next_exit()
-            if means_stop:
-                await self._remember_stop(container)
             await self._send(container, number)
         if number == SIGKILL:
             await self._await_end(container, over)
@@ -88,7 +87,7 @@ class Stopper:
             if container.record.state.status is Status.RESTARTING:
                 await self._give_up(container)
             else:
-                await self._remember_stop(container)
+                await self._remember_signal(container, over=True)
                 number = wanted or _stop_signal(container.record)
                 if not is_sendable(number):
                     logger.warning("container %s: its stop signal %d cannot be sent", container.id, number)
@@ -109,7 +108,7 @@ class Stopper:
                 await self._give_up(container)
                 return
             over = container.next_exit()
-            await self._remember_stop(container)
+            await self._remember_signal(container, over=True)
             await self._send(container, SIGKILL)
         await self._await_end(container, over)
 
@@ -117,7 +116,7 @@ class Stopper:
         """As ``stop``, for what its health check gave up; no client asked for it, so that its policy decides."""
         async with container.lock:
             state = container.record.state
-            if state.status is not Status.RUNNING or not state.unhealthy or state.stop_requested:
+            if state.status is not Status.RUNNING or not state.unhealthy or state.policy_over:
                 return
             over = container.next_exit()
             if is_sendable(_stop_signal(container.record)):
@@ -149,25 +148,30 @@ class Stopper:
         except NotFound:
             return  # it ended this moment; the report is on its way
         self._notices.container(container.record, "kill", signal=str(number))
-        if _wakes(container.record, number):
+        if _ends_policy(container.record, number):
             await self._pauser.wake(container)
 
     async def _give_up(self, container: Container) -> None:
         """No restart: it is exited now, with the code of its last run."""
         container.end_backoff()
-        state = msgspec.structs.replace(container.record.state.given_up(), stop_requested=True)
+        state = msgspec.structs.replace(container.record.state.given_up(), stop_requested=True, policy_over=True)
         await self._roster.update(container, container.record.with_state(state))
         container.announce_exit()
 
-    async def _remember_stop(self, container: Container) -> None:
+    async def _remember_signal(self, container: Container, *, over: bool) -> None:
+        """A client sent one; with ``over`` its restart policy ends with this run."""
         record = container.record
-        if not record.state.stop_requested and record.state.status is not Status.REMOVING:
-            state = msgspec.structs.replace(record.state, stop_requested=True)
+        known = record.state.stop_requested and (record.state.policy_over or not over)
+        if not known and record.state.status is not Status.REMOVING:
+            over = over or record.state.policy_over
+            state = msgspec.structs.replace(record.state, stop_requested=True, policy_over=over)
             await self._roster.update(container, record.with_state(state))
 
 
-def _wakes(record: ContainerRecord, number: int) -> bool:
-    """Whether the signal also ends a pause: of a container with a stop signal of its own only that one and SIGKILL."""
+def _ends_policy(record: ContainerRecord, number: int) -> bool:
+    """Whether a signal ends the restart policy, and a pause too: of a container with a stop signal of its own only that
+    one and SIGKILL do (moby, daemon/kill.go).
+    """
     return not record.config.StopSignal or number in (SIGKILL, _stop_signal(record))
 
 
