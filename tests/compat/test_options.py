@@ -87,3 +87,11 @@ def test_mounts_are_exchanged_with_the_host_as_asked(cli: Client, tmp_path: Path
             subprocess.run(["umount", shared / "sub"], check=True)
     finally:
         subprocess.run(["umount", shared], check=True)
+
+
+def test_a_volume_driver_that_is_not_there(cli: Client) -> None:
+    """With ``run`` the docker CLI would take the answer for a missing image, and pull it."""
+    text = 'create vol: error looking up volume plugin nosuch: plugin "nosuch" not found'
+    assert text in cli.err("volume", "create", "-d", "nosuch", "vol")
+    assert cli.any("create", "--pull", "never", "--volume-driver", "nosuch", "-v", "vol:/x", "busybox").returncode == 1
+    assert cli.out("volume", "ls", "-q") == ""

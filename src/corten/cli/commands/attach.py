@@ -23,6 +23,7 @@ ATTACH_FLAGS: Final = (
 START_FLAGS: Final = (
     Flag("attach", "a", "bool", "Attach STDOUT/STDERR and forward signals"),
     Flag("checkpoint", "", "string", "Restore from this checkpoint", hidden=True),
+    Flag("checkpoint-dir", "", "string", "Where the checkpoint is", hidden=True),
     Flag("detach-keys", "", "string", "Override the key sequence for detaching a container"),
     Flag("interactive", "i", "bool", "Attach container's STDIN"),
 )
@@ -59,7 +60,7 @@ def attach(session: Session, given: Options, arguments: list[str]) -> int:
 
 def start(session: Session, given: Options, arguments: list[str]) -> int:
     """Start containers that do not run; one of them in the foreground with ``--attach``."""
-    if given.text("checkpoint"):
+    if given.text("checkpoint") or given.text("checkpoint-dir"):
         raise CommandFailed("--checkpoint is not supported")
     if given.flag("attach") or given.flag("interactive"):
         if len(arguments) > 1:
