@@ -242,8 +242,8 @@ def _parse_tmpfs_mount(mount: Mount) -> MountPoint:
         if options.SizeBytes:
             words.append(f"size={options.SizeBytes}")
         for option in options.Options or ():
-            if option[0] not in ("exec", "noexec") or len(option) > 2:
-                raise InvalidArgument(f"invalid option: {option[0]}")
+            if len(option) not in (1, 2) or option[0] not in ("exec", "noexec"):
+                raise InvalidArgument(f"invalid option: {'='.join(option)}")
             words.append("=".join(option))
     return MountPoint(
         type="tmpfs", destination=_clean(mount.Target), read_only=mount.ReadOnly, options=tuple(words), origin="mount"

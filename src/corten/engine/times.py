@@ -7,8 +7,8 @@ from typing import Final
 from corten.errors import InvalidArgument
 
 _UNITS: Final = {"ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
-_PIECE: Final = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
-_UNIX: Final = re.compile(r"(-?\d+)(?:\.(\d{1,9})\d*)?\Z")
+_PIECE: Final = re.compile(r"(\d{1,19}(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)", re.ASCII)
+_UNIX: Final = re.compile(r"(-?\d{1,19})(?:\.(\d{1,9})\d*)?\Z", re.ASCII)
 
 
 def parse_duration(text: str) -> int:
@@ -29,8 +29,8 @@ def parse_time(text: str, now_ns: int) -> int:
         return now_ns - parse_duration(text)
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        return int(moment.timestamp() * 10**6) * 1000
+    except (OverflowError, ValueError):
         raise InvalidArgument(f'failed to parse value as time or duration: "{text}"') from None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return int(moment.timestamp() * 10**6) * 1000

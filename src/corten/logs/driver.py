@@ -149,7 +149,7 @@ def parse_size(text: str, units: Mapping[str, int] = _UNITS) -> int:
     unit = number[-1:] if number[-1:] in _UNITS else ""
     number = number.removesuffix(unit).rstrip(" ") if unit else number
     digits = number.replace(".", "", 1)
-    if not digits.isascii() or not digits.isdigit():
+    if not digits.isascii() or not digits.isdigit() or float(number) * units[unit] >= 1 << 63:
         raise InvalidArgument(f"invalid size: '{text}'")
     return int(float(number) * units[unit])
 

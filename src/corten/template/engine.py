@@ -7,6 +7,7 @@ from corten.template.functions import ANY, FUNCTIONS, INT, STRING
 from corten.template.lexer import quote
 from corten.template.parser import Parser
 from corten.template.row import Row
+from corten.template.tokens import ParseFailure
 from corten.template.values import NO_VALUE, Nil, NoValue, Number, Struct, TypedMap, show, truth, type_name
 
 TYPE_CHECKING = False
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from corten.template.functions import Function
 
 MAX_DEPTH: Final = 100
+#: Statements, and characters: where Go's would go on until it is killed.
+MAX_STEPS: Final = 1_000_000
+MAX_OUTPUT: Final = 16 << 20
 
 
 class TemplateError(ValueError):
@@ -30,14 +34,20 @@ class Template:
         parser = Parser(text, functions)
         self.text = text
         self.functions = functions
-        self.body = parser.parse()
+        try:
+            self.body = parser.parse()
+        except RecursionError:
+            raise ParseFailure("template: max expression depth exceeded") from None
         self.defined = parser.defined
 
     def render(self, data: object, *, strict: bool = False) -> str:
         """The output for ``data``; ``strict`` makes an absent map key an error. Raises TemplateError."""
         run = _Run(self, strict=strict)
         run.variables.append(["$", data])
-        run.walk(data, run.template.body)
+        try:
+            run.walk(data, run.template.body)
+        except RecursionError:
+            raise TemplateError("template: exceeded maximum template depth") from None
         return "".join(run.pieces)
 
 
@@ -63,9 +73,11 @@ class _Run:
         self.node: nodes.Node = template.body
         self.name = ""
         self.depth = 0
+        self.steps = 0
+        self.size = 0
 
     def fail(self, message: str) -> TemplateError:
-        before = self.template.text.encode()[: self.node.position]
+        before = self.template.text.encode("utf-8", "surrogatepass")[: self.node.position]
         line = before.count(b"\n") + 1
         column = len(before) - (before.rfind(b"\n") + 1)
         where = f"template: :{line}:{column}: executing {quote(self.name)} at <{self.node}>"
@@ -73,10 +85,19 @@ class _Run:
 
     # -- statements --
 
+    def write(self, text: str) -> None:
+        self.size += len(text)
+        if self.size > MAX_OUTPUT:
+            raise self.fail(f"exceeded maximum output ({MAX_OUTPUT})")
+        self.pieces.append(text)
+
     def walk(self, dot: object, node: nodes.Node) -> None:
         self.node = node
+        self.steps += 1
+        if self.steps > MAX_STEPS:
+            raise self.fail(f"exceeded maximum number of steps ({MAX_STEPS})")
         if isinstance(node, nodes.Text):
-            self.pieces.append(node.text)
+            self.write(node.text)
         elif isinstance(node, nodes.Block):
             for item in node.nodes:
                 self.walk(dot, item)
@@ -84,7 +105,7 @@ class _Run:
             value = self.pipeline(dot, node.pipeline)
             if not node.pipeline.variables:
                 self.node = node
-                self.pieces.append("<no value>" if value is None else show(value))
+                self.write("<no value>" if value is None else show(value))
         elif isinstance(node, nodes.Branch):
             mark = len(self.variables)
             if node.word == "range":
@@ -136,6 +157,8 @@ class _Run:
         if isinstance(value, dict):
             return sorted(value.items())
         if isinstance(value, int) and not isinstance(value, bool):
+            if value > MAX_STEPS:
+                raise self.fail(f"exceeded maximum number of steps ({MAX_STEPS})")
             return [(number, number) for number in range(value)]
         if value is None or isinstance(value, (Nil, NoValue)):
             return ()
@@ -305,9 +328,11 @@ class _Run:
         given = [self.argument(dot, kind, operand) for kind, operand in zip(kinds, operands, strict=False)]
         if final is not _MISSING:
             given.append(self._checked(final, kinds[-1]))
+        if sum(len(value) for value in given if isinstance(value, str)) > MAX_OUTPUT:
+            raise self.fail(f"exceeded maximum size of a value ({MAX_OUTPUT})")
         try:
             return function.call(*given)
-        except ValueError as error:
+        except (OverflowError, ValueError) as error:
             self.node = whole
             text = str(error)
             if node.name == "call" and operands:

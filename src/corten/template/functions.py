@@ -140,6 +140,9 @@ def _split(text: str, separator: str) -> list[str]:
     return text.split(separator) if separator else list(text)
 
 
+_WIDEST: Final = 1_000_000
+
+
 def _title(text: str) -> str:
     """``strings.Title``: the first letter of each word in upper case, the rest untouched."""
     pieces = []
@@ -151,6 +154,8 @@ def _title(text: str) -> str:
 
 
 def _pad(text: str, before: int, after: int) -> str:
+    if max(before, after) > _WIDEST:
+        raise ValueError(f"exceeded maximum width ({_WIDEST})")
     return " " * before + text + " " * after if text else text
 
 

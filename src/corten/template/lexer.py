@@ -107,7 +107,7 @@ class Lexer:
         return 1 + self._text.count("\n", 0, at)
 
     def _emit(self, kind: str, end: int) -> None:
-        position = len(self._text[: self._at].encode())
+        position = len(self._text[: self._at].encode("utf-8", "surrogatepass"))
         self.tokens.append(Token(kind, self._text[self._at : end], position, self._line(self._at)))
         self._at = end
 

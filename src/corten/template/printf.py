@@ -9,6 +9,9 @@ from corten.template.lexer import quote
 from corten.template.values import show, show_float, type_name
 
 FLAGS = "+-# 0"
+# What Go takes for a width or precision (fmt, tooLarge).
+_LARGEST = 1_000_000
+_DIGITS = 7
 
 
 def sprintf(pattern: str, values: list[object]) -> str:
@@ -63,13 +66,16 @@ def _directive(pattern: str, position: int, values: list[object]) -> tuple[str, 
             position += 1
             value = values[used] if used < len(values) else 0
             used += 1
-            numbers[index] = value if isinstance(value, int) else 0
+            numbers[index] = value if isinstance(value, int) and abs(value) <= _LARGEST else 0
             continue
         start = position
         while position < len(pattern) and pattern[position].isdigit():
             position += 1
         if position > start:
-            numbers[index] = int(pattern[start:position])
+            digits = pattern[start:position]
+            if len(digits) > _DIGITS or int(digits) > _LARGEST:  # as Go: the rest is no directive
+                return flags, 0, -1, len(pattern), used
+            numbers[index] = int(digits)
     if numbers[0] < 0:
         flags, numbers[0] = flags + "-", -numbers[0]
     return flags, numbers[0], numbers[1], position, used

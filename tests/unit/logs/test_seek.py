@@ -85,7 +85,7 @@ def records(count: int) -> bytes:
     return b"".join(line % (n, 20 + n // 10, n) for n in range(count))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     noise=st.lists(st.tuples(st.integers(0, 40), st.binary(max_size=60)), max_size=6),
     cut=st.integers(0, 4000),
@@ -117,7 +117,7 @@ def test_fuzz_any_bytes_anywhere_never_end_the_reading(
     assert followed == got
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=300) | st.text('[]{}":,0123456789logstreamtimeattrs\\', max_size=200).map(str.encode))
 def test_fuzz_the_decoder_takes_or_leaves_any_line(line: bytes) -> None:
     Decoder().decode(line)

@@ -20,7 +20,7 @@ async def echo(exchange: Exchange) -> None:
     await exchange.reply(200, [], await exchange.body.read(1 << 20))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(NOISE)
 def test_no_bytes_bring_it_down(noise):
     async def run() -> None:

@@ -31,7 +31,7 @@ NAMES = st.lists(
 ATTRIBUTES = st.from_regex(rb"user\.[a-z]{1,9}", fullmatch=True)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     name=NAMES, data=st.binary(max_size=2000), uid=st.integers(0, header.MAX_ID), mtime=st.integers(0, 2**34),
     mode=st.integers(0, 0o7777), step=st.integers(1, 3000),

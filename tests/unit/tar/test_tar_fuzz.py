@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.harness import tars
 
@@ -23,7 +23,7 @@ from corten.tar.reader import TarReader
 from corten.tar.unpack import Owners, Unpacker
 
 _REFUSALS = (CorruptData, NotSupported)
-FUZZ = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+FUZZ = settings(max_examples=150)
 
 GOOD = tars.archive(
     tars.directory("d"), tars.file("d/f", b"x" * 700), tars.symlink("d/l", "f"), tars.link("d/h", "d/f"),
@@ -169,7 +169,7 @@ def test_no_archive_leaves_its_directory(members: list[tuple[str, bytes, str]], 
         assert (top / "a/secret").read_text() == "x"
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.dictionaries(
         st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=40).filter(

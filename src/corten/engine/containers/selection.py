@@ -24,7 +24,7 @@ ACCEPTED: Final = frozenset(
     }
 )  # fmt: skip
 _HEALTH: Final = frozenset({"none", "starting", "healthy", "unhealthy"})
-_PORT: Final = re.compile(r"(\d+)(?:-(\d+))?(?:/(tcp|udp|sctp))?\Z")
+_PORT: Final = re.compile(r"(\d{1,19})(?:-(\d{1,19}))?(?:/(tcp|udp|sctp))?\Z", re.ASCII)
 
 
 class Resolved(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,7 +51,7 @@ def check(filters: Filters) -> None:
         if value not in _HEALTH:
             raise InvalidArgument(f"unrecognised filter value for health: {value}")
     for value in filters.values("exited"):
-        if not re.fullmatch(r"[+-]?\d+", value):
+        if not re.fullmatch(r"[+-]?\d{1,19}", value, re.ASCII):
             raise InvalidArgument(f'strconv.Atoi: parsing "{value}": invalid syntax')
     for key in ("publish", "expose"):
         for value in filters.values(key):

@@ -41,10 +41,13 @@ def seconds(text: str | None) -> int:
     if not text:
         return 0
     match = _TIME.match(text)
-    if match is None:
-        raise InvalidArgument(f"invalid image config: {text[:64]!r} is not an RFC 3339 time")
-    day, _, zone = match.groups()
-    return int(datetime.fromisoformat(day.upper() + ("+00:00" if zone in "Zz" else zone)).timestamp())
+    try:
+        if match is not None:
+            day, _, zone = match.groups()
+            return int(datetime.fromisoformat(day.upper() + ("+00:00" if zone in "Zz" else zone)).timestamp())
+    except (OverflowError, ValueError):
+        pass  # the 31st of February, hour 25, before the first year there is
+    raise InvalidArgument(f"invalid image config: {text[:64]!r} is not an RFC 3339 time")
 
 
 def timestamp(nanoseconds: int) -> str:
