@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from corten.daemon import values
+from corten.engine.config import RuntimeConfig
 from corten.errors import InvalidArgument, NotSupported
 
 TEXT: Final = "string"
@@ -18,6 +19,7 @@ LIST: Final = "list"
 MAP: Final = "map"
 ULIMITS: Final = "ulimit"
 POOLS: Final = "pool-options"
+RUNTIMES: Final = "runtime"
 
 
 class Option(NamedTuple):
@@ -44,9 +46,10 @@ def _refused(flag: str, kind: str = TEXT, *, key: str = "", reason: str = "", ha
     return Option(flag, key or flag, kind, "", "", "", reason or "is not supported yet", harmless)
 
 
-_NOT_DOCKERS: Final = "has no meaning here: this engine has no containerd and no other runtime"
+_NOT_DOCKERS: Final = "has no meaning here: this engine has no containerd"
 
 OPTIONS: Final = (
+    _option("add-runtime", RUNTIMES, "runtimes", "Another OCI runtime (name=path)", key="runtimes"),
     _option("bip", TEXT, "bip", "Address and prefix length of the default bridge"),
     _option("bridge", TEXT, "bridge", "Name of the default bridge", short="b"),
     _option("cgroup-parent", TEXT, "cgroup_parent", "Parent cgroup of all containers"),
@@ -64,6 +67,7 @@ OPTIONS: Final = (
     _option("default-cgroupns-mode", TEXT, "default_cgroupns_mode", 'Cgroup namespace mode ("host" | "private")'),
     _option("default-gateway", TEXT, "default_gateway", "IPv4 gateway of the default bridge"),
     _option("default-ipc-mode", TEXT, "default_ipc_mode", 'IPC mode of containers ("shareable" | "private")'),
+    _option("default-runtime", TEXT, "default_runtime", "Runtime of containers that name none"),
     _option("default-shm-size", SIZE, "default_shm_size", "Size of /dev/shm in containers"),
     _option("default-ulimit", ULIMITS, "default_ulimits", "Default ulimits of containers", key="default-ulimits"),
     _option("dns", LIST, "dns", "DNS server of containers"),
@@ -102,7 +106,6 @@ OPTIONS: Final = (
     _option("tlsverify", FLAG, "tlsverify", "Use TLS and verify clients"),
     _option("userns-remap", TEXT, "userns_remap", "User whose subordinate ids containers get (user[:group], default)"),
     _option("validate", FLAG, "validate", "Check the configuration and exit", key=""),
-    _refused("add-runtime", LIST, key="runtimes", reason=_NOT_DOCKERS, harmless={}),
     _refused("authorization-plugin", LIST, key="authorization-plugins"),
     _refused("allow-direct-routing", FLAG, harmless=False),
     _refused("bip6"),
@@ -116,7 +119,6 @@ OPTIONS: Final = (
     _refused("cri-containerd", FLAG, harmless=False),
     _refused("default-gateway-v6"),
     _refused("default-network-opt", MAP, key="default-network-opts", harmless={}),
-    _refused("default-runtime", reason=_NOT_DOCKERS),
     _refused("exec-opt", LIST, key="exec-opts", harmless=("native.cgroupdriver=cgroupfs",)),
     _refused("experimental", FLAG, harmless=False),
     _refused("feature", MAP, key="features", harmless={}),
@@ -195,7 +197,17 @@ def _collect(kind: str, words: list[str], shown: str) -> Any:
         return tuple(values.ulimit(word, shown) for word in words)
     if kind == POOLS:
         return tuple(values.pool(word, shown) for word in words)
+    if kind == RUNTIMES:
+        return _distinct([values.runtime(word, shown) for word in words], shown)
     return tuple(words)
+
+
+def _distinct(runtimes: list[RuntimeConfig], shown: str) -> tuple[RuntimeConfig, ...]:
+    names = [runtime.name for runtime in runtimes]
+    for name in names:
+        if names.count(name) > 1:
+            raise InvalidArgument(f'invalid argument "{name}" for "{shown}": runtime \'{name}\' was already defined')
+    return tuple(runtimes)
 
 
 def _split(arguments: Sequence[str]) -> Iterator[tuple[Option, str]]:

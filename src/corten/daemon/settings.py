@@ -10,7 +10,8 @@ from typing import Any, Final
 import msgspec
 
 from corten.daemon import flags, values
-from corten.engine.config import EngineConfig, Ulimit
+from corten.engine.config import EngineConfig, RuntimeConfig, Ulimit
+from corten.engine.runtimes import Runtimes
 from corten.errors import InvalidArgument, NotSupported
 from corten.logs import driver
 
@@ -60,6 +61,9 @@ def load(arguments: Sequence[str]) -> Settings:
         raise InvalidArgument(f"{prefix}: {exc}") from exc
     by_flag = {option.flag: option.field for option in flags.OPTIONS}
     fields = {by_flag[name]: value for name, value in given.items() if by_flag[name]}
+    if "runtimes" in fields:  # dockerd merges these two as well
+        named = {runtime.name for runtime in fields["runtimes"]}
+        fields["runtimes"] += tuple(item for item in from_file.get("runtimes", ()) if item.name not in named)
     return _settings({**from_file, **fields}, config_file=path or DEFAULT_CONFIG_FILE, validate=validate)
 
 
@@ -102,6 +106,7 @@ _TYPES: Final[dict[str, Any]] = {
     flags.SIZE: str | int,
     flags.ULIMITS: dict[str, dict[str, Any]],
     flags.POOLS: list[dict[str, Any]],
+    flags.RUNTIMES: dict[str, dict[str, Any]],
 }
 
 
@@ -117,9 +122,26 @@ def _file_value(option: flags.Option, value: Any) -> Any:
             return tuple(Ulimit(name, int(item["Soft"]), int(item["Hard"])) for name, item in found.items())
         if option.kind == flags.POOLS:
             return tuple(values.checked_pool(str(item["base"]), int(item["size"]), option.key) for item in found)
+        if option.kind == flags.RUNTIMES:
+            return tuple(_runtime(name, item) for name, item in found.items())
     except (msgspec.ValidationError, KeyError, TypeError, ValueError) as exc:
         raise InvalidArgument(f"invalid value of {option.key}: {exc}") from exc
     return found
+
+
+def _runtime(name: str, document: Mapping[str, Any]) -> RuntimeConfig:
+    """One member of ``runtimes``; what would be containerd's is refused by name."""
+    for key in document:
+        if key not in ("path", "runtimeArgs"):
+            why = "has no meaning here: a runtime is a program with runc's commands"
+            raise InvalidArgument(f"runtimes.{name}.{key} {why}")
+    return values.checked_runtime(
+        RuntimeConfig(
+            name,
+            msgspec.convert(document.get("path", ""), str),
+            msgspec.convert(document.get("runtimeArgs") or (), tuple[str, ...]),
+        )
+    )
 
 
 def _refuse_both(given: Mapping[str, Any], document: Mapping[str, Any]) -> None:
@@ -127,7 +149,7 @@ def _refuse_both(given: Mapping[str, Any], document: Mapping[str, Any]) -> None:
     conflicts = [
         f"{keys[name]}: (from flag: {_shown(value)}, from file: {_shown(document[keys[name]])})"
         for name, value in given.items()
-        if keys[name] in document
+        if keys[name] in document and name != "add-runtime"
     ]
     if conflicts:
         raise InvalidArgument(
@@ -153,6 +175,7 @@ def _settings(fields: dict[str, Any], *, config_file: str, validate: bool) -> Se
             fields[name] = os.path.abspath(fields[name])
     _check(fields)
     engine = EngineConfig(**fields)
+    Runtimes(engine).check_default()
     return Settings(
         engine=engine,
         hosts=own.get("hosts") or (f"unix://{engine.exec_root}/corten.sock",),

@@ -5,7 +5,8 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from corten.engine.config import Ulimit
+from corten.engine.config import RuntimeConfig, Ulimit
+from corten.engine.runtimes import OWN
 from corten.errors import InvalidArgument
 
 _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?) ?([kmgtp]?)i?b?", re.IGNORECASE)
@@ -67,6 +68,23 @@ def ulimit(word: str, name: str) -> Ulimit:
     if not equals or not key or (found.hard != -1 and not -1 < found.soft <= found.hard):
         raise _bad(word, name, "ulimit soft limit must be less than or equal to hard limit")
     return found
+
+
+def runtime(word: str, name: str) -> RuntimeConfig:
+    """``name=path``, with dockerd's texts."""
+    key, equals, path = word.partition("=")
+    if not equals or not key.strip() or not path.strip():
+        raise _bad(word, name, f"invalid runtime argument: {word}")
+    return checked_runtime(RuntimeConfig(key.strip().lower(), path.strip()))
+
+
+def checked_runtime(given: RuntimeConfig) -> RuntimeConfig:
+    """One that does not take the name of our own and has a program."""
+    if given.name == OWN:
+        raise InvalidArgument(f"runtime name '{OWN}' is reserved")
+    if not given.path:
+        raise InvalidArgument(f"runtime {given.name}: either a runtimeType or a path must be configured")
+    return given
 
 
 def pool(word: str, name: str) -> tuple[str, int]:

@@ -21,6 +21,14 @@ class Ulimit(msgspec.Struct, frozen=True):
     hard: int
 
 
+class RuntimeConfig(msgspec.Struct, frozen=True):
+    """Another runtime: ``path`` may be a name to be found on PATH; ``arguments`` come before the command's own."""
+
+    name: str
+    path: str
+    arguments: tuple[str, ...] = ()
+
+
 class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Everything an engine may be configured with; the defaults are dockerd's where it has one."""
 
@@ -64,6 +72,8 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     log_options: dict[str, str] = {}
     shutdown_timeout: int = 15
     labels: tuple[str, ...] = ()
+    runtimes: tuple[RuntimeConfig, ...] = ()
+    default_runtime: str = ""
     debug: bool = False
 
     @property

@@ -52,6 +52,7 @@ from corten.engine.limits import host_limits
 from corten.engine.networks.service import NetworkService
 from corten.engine.profiles import Profiles
 from corten.engine.roster import Roster
+from corten.engine.runtimes import Runtimes
 from corten.engine.shims import Shim
 from corten.engine.system import SystemService
 from corten.engine.usage import UsageService
@@ -189,6 +190,7 @@ class Engine:
         joins, links = Joins(config, roster), Links(config, roster)
         facts = HostFacts(config, joins, links)
         self._user_namespaces = UserNamespaces(self._remap, config.data_root, roster, shim)
+        runtimes = Runtimes(config)
         profiles = Profiles(config)
         self._closing.callback(profiles.close)
         self.volumes = VolumeService(self._volume_store, self._snapshotter, roster, notices)
@@ -202,7 +204,7 @@ class Engine:
         self._health = HealthMonitor(roster, shim, profiles, links, notices, stopper.end_unhealthy)
         starter = Starter(
             config, roster, shim, self.networks, self.volumes, self._snapshotter, profiles, facts, links,
-            self._user_namespaces, notices, self._health.watch,
+            self._user_namespaces, runtimes, notices, self._health.watch,
         )  # fmt: skip
         self._restarts = Restarter(roster, starter)
         self._exits = ExitHandler(
@@ -221,7 +223,7 @@ class Engine:
         listing = Listing(config, roster, self.images, self.networks, self.execs, self._snapshotter, facts, links)
         creator = Creator(
             config, self._limits, roster, self.images, self.networks, self.volumes, self._snapshotter, joins, links,
-            self._user_namespaces, notices,
+            self._user_namespaces, runtimes, notices,
         )  # fmt: skip
         self.containers = ContainerService(
             roster,
@@ -251,7 +253,7 @@ class Engine:
         self.usage = UsageService(config.data_root, roster, listing, self.images, self.volumes, layers)
         self.system = SystemService(
             config, self._engine_id, roster, self.images, self.networks, self.events, self._limits,
-            self._snapshotter, remapped=self._remap is not None,
+            self._snapshotter, Runtimes(config), remapped=self._remap is not None,
         )  # fmt: skip
 
     async def _recover(self, leftovers: recovery.Leftovers, orphans: Sequence[str]) -> None:

@@ -28,6 +28,17 @@ class Profiles:
         self._descriptors: dict[tuple[str, tuple[str, ...]], int] = {}
         self._compiling = asyncio.Lock()
 
+    async def document(self, host: HostConfig) -> dict[str, Any] | None:
+        """OCI ``linux.seccomp`` for a runtime that compiles it itself; None when the container is unconfined.
+
+        Raises:
+            InvalidArgument: a client's profile cannot be decoded.
+        """
+        profile = self._chosen(host)
+        if profile == UNCONFINED:
+            return None
+        return await asyncio.to_thread(_decoded, profile, _capabilities(host))
+
     async def descriptor(self, host: HostConfig) -> int | None:
         """A descriptor of the program, which stays this object's; None when the container is unconfined.
 
@@ -37,7 +48,7 @@ class Profiles:
         profile = self._chosen(host)
         if profile == UNCONFINED:
             return None
-        caps = capabilities.effective(host.CapAdd or (), host.CapDrop or (), privileged=host.Privileged)
+        caps = _capabilities(host)
         found = self._descriptors.get((profile, caps))
         if found is None:
             async with self._compiling:
@@ -62,13 +73,20 @@ class Profiles:
 
     def _make(self, profile: str, caps: tuple[str, ...]) -> int:
         try:
-            document = decode(profile, caps) if profile else seccomp.default_profile(caps)
-            program = seccomp.cached(document, self._directory)
+            program = seccomp.cached(_decoded(profile, caps), self._directory)
         except ValueError as exc:
             raise InvalidArgument(f"loading seccomp profile failed: {exc}") from exc
         fd = os.memfd_create("seccomp", os.MFD_CLOEXEC)
         os.write(fd, program)
         return fd
+
+
+def _capabilities(host: HostConfig) -> tuple[str, ...]:
+    return capabilities.effective(host.CapAdd or (), host.CapDrop or (), privileged=host.Privileged)
+
+
+def _decoded(profile: str, caps: tuple[str, ...]) -> dict[str, Any]:
+    return decode(profile, caps) if profile else seccomp.default_profile(caps)
 
 
 def decode(text: str, caps: tuple[str, ...]) -> dict[str, Any]:

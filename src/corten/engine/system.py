@@ -22,6 +22,7 @@ from corten.engine.images.service import ImageService
 from corten.engine.lifecycle import Status
 from corten.engine.networks.service import NetworkService
 from corten.engine.roster import Roster
+from corten.engine.runtimes import Runtimes
 from corten.engine.spec.limits import HostLimits
 from corten.logs import driver
 from corten.registry import proxy
@@ -53,10 +54,12 @@ class SystemService:
         events: EventService,
         host_limits: HostLimits,
         storage: Snapshotter,
+        runtimes: Runtimes,
         *,
         remapped: bool,
     ) -> None:
         self._limits = host_limits
+        self._runtimes = runtimes
         self._config = config
         self._storage = storage
         self._engine_id = engine_id
@@ -200,8 +203,8 @@ class SystemService:
             "Labels": list(self._config.labels),
             "ExperimentalBuild": False,
             "ServerVersion": corten.__version__,
-            "Runtimes": {"corten": {"path": "corten-runtime"}},
-            "DefaultRuntime": "corten",
+            "Runtimes": self._runtimes.table(),
+            "DefaultRuntime": self._runtimes.default,
             "Swarm": _NO_SWARM,
             "LiveRestoreEnabled": True,
             "Isolation": "",

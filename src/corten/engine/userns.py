@@ -263,6 +263,10 @@ class UserNamespaces:
         if self._remap is not None:
             await self._probe()
 
+    def applies(self, host: HostConfig) -> bool:
+        """Whether a container with these options gets a user namespace of its own."""
+        return bool(auto_size(host.UsernsMode)) or (self._remap is not None and host.UsernsMode == "")
+
     async def check(self, host: HostConfig) -> None:
         """At creation.
 

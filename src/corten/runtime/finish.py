@@ -79,6 +79,7 @@ def run(process: dict[str, Any], ending: Ending) -> NoReturn:
     credentials.own_stdio(identity.uid)
     for text in warnings:
         sync.send(ending.channel, {"warning": text})
+    _signal.set_wakeup_fd(-1)  # the starter's; a signal would be written to whatever gets its number
     close_all_but((ending.channel, ending.hold), ending.preserve)  # (3)
     cwd = process.get("cwd") or "/"
     entered = _enter(cwd, final=False)  # (4)

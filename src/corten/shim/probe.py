@@ -66,11 +66,17 @@ class Probes:
                 os.close(theirs)
         finally:
             os.close(null)
-        probe = Probe(self, started, ours, reply, cgroup=target.cgroup, seconds=seconds)
+        self.watch(started.pid, started.pidfd, started.sync, ours, reply, cgroup=target.cgroup, seconds=seconds)
+
+    def watch(
+        self, pid: int, pidfd: int, channel: int, output: int, reply: Reply, *, cgroup: str, seconds: float
+    ) -> None:
+        """A check that has begun; ``channel`` tells why its program did not, -1 where that is known."""
+        probe = Probe(self, (pid, pidfd, channel), output, reply, cgroup=cgroup, seconds=seconds)
         self._running.add(probe)
         loop = self._supervisor.loop
         loop.add(probe.pidfd, probe)
-        loop.add(ours, probe.output)
+        loop.add(output, probe.output)
         if not self._sweeping:
             self._sweeping = True
             loop.after(_SWEEP, self._sweep)
@@ -97,7 +103,8 @@ class Probes:
         for descriptor in (probe.pidfd, probe.output.descriptor):
             self._supervisor.loop.remove(descriptor)
             os.close(descriptor)
-        os.close(probe.channel)
+        if probe.channel >= 0:
+            os.close(probe.channel)
 
     def silent(self, descriptor: int) -> None:
         """Its output has ended before it has: nothing more to watch there."""
@@ -110,17 +117,16 @@ class Probe:
     __slots__ = ("_late", "_owner", "_pid", "_reply", "_seconds", "cgroup", "channel", "deadline", "output", "pidfd")
 
     def __init__(
-        self, owner: Probes, started: container.Started, output: int, reply: Reply, *, cgroup: str, seconds: float
+        self, owner: Probes, begun: tuple[int, int, int], output: int, reply: Reply, *, cgroup: str, seconds: float
     ) -> None:
-        os.set_blocking(started.sync, False)
+        self._pid, self.pidfd, self.channel = begun
+        if self.channel >= 0:
+            os.set_blocking(self.channel, False)
         self._owner = owner
-        self._pid = started.pid
         self._reply = reply
         self._late = False
         self._seconds = seconds
         self.cgroup = cgroup
-        self.pidfd = started.pidfd
-        self.channel = started.sync
         self.output = Output(owner, output)
         self.deadline = time.monotonic() + seconds
 
@@ -156,7 +162,7 @@ class Probe:
 
     def _failure(self) -> RuntimeFailure | None:
         """Why its program did not begin, if it did not: said on the channel that execve closes."""
-        while True:
+        while self.channel >= 0:
             try:
                 message, fds = sync.receive(self.channel)
             except BlockingIOError:
@@ -167,6 +173,7 @@ class Probe:
                 return None
             if "error" in message:
                 return RuntimeFailure(message["error"]["text"])
+        return None
 
 
 class Output:

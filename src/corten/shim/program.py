@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 
     from corten.shim.loop import Loop
 
-    #: Told the exit status (128 + signal; TIMED_OUT) and what the program wrote.
+    #: Told the exit status (128 + signal; TIMED_OUT, NOT_STARTED) and what the program wrote.
     Then: TypeAlias = "Callable[[int, str], None]"
 
 TIMED_OUT: Final = -1
+NOT_STARTED: Final = -2
 _SIGKILL: Final = 9
 _MOST_OUTPUT: Final = 64 * 1024
 
@@ -42,7 +43,10 @@ class Program:
     def ready(self, events: int) -> None:
         """Called by the loop: it has ended."""
         self._loop.remove(self.pidfd)
-        status = process.wait_exit(self.pidfd, block=False)
+        try:
+            status = process.wait_exit(self.pidfd, block=False)
+        except ChildProcessError:
+            status = None
         os.close(self.pidfd)
         self.pidfd = -1
         written = b"" if self._output < 0 else os.pread(self._output, _MOST_OUTPUT, 0)

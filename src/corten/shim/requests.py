@@ -15,6 +15,7 @@ from corten.linux import process
 from corten.oci.idmap import IdMaps
 from corten.runtime import shift
 from corten.shim import exits, freezing, task, views, zygote
+from corten.shim.foreign import birth, entry, signals
 from corten.shim.log import reopen_log
 from corten.shim.stdio import Streams
 from corten.shim.task import Task
@@ -38,7 +39,8 @@ def _start(supervisor: Supervisor, message: dict[str, Any], fds: Descriptors, re
     key = (_name(message["id"]), "")
     if key in supervisor.tasks:
         raise errors.Conflict(f"container {message['id']} is in the shim already: acknowledge its exit first")
-    zygote.start(supervisor, message, fds, reply)
+    begin = birth.start if message.get("runtime") else zygote.start
+    begin(supervisor, message, fds, reply)
 
 
 def _exec(supervisor: Supervisor, message: dict[str, Any], fds: Descriptors, reply: Reply) -> None:
@@ -46,13 +48,17 @@ def _exec(supervisor: Supervisor, message: dict[str, Any], fds: Descriptors, rep
     key = (target.id, _name(message["exec_id"]))
     if key in supervisor.tasks:
         raise errors.Conflict(f"exec {message['exec_id']} is in the shim already")
-    zygote.run_in(supervisor, target, message, fds, reply)
+    begin = zygote.run_in if target.runtime is None else entry.run_in
+    begin(supervisor, target, message, fds, reply)
 
 
 def _probe(supervisor: Supervisor, message: dict[str, Any], fds: Descriptors, reply: Reply) -> None:
     """A health check: answered when it has ended, at the latest after ``seconds``."""
     target = _running(supervisor, message["id"], "")
     program = zygote.limit_files(supervisor, message["process"])
+    if target.runtime is not None:
+        entry.probe(supervisor, target, program, float(message["seconds"]), reply)
+        return
     supervisor.probes.start(target, program, zygote.read_filter(fds), float(message["seconds"]), reply)
 
 
@@ -76,6 +82,9 @@ def _resize(supervisor: Supervisor, message: dict[str, Any], fds: Descriptors, r
 def _kill(supervisor: Supervisor, message: dict[str, Any], fds: Descriptors, reply: Reply) -> None:
     subject = _running(supervisor, message["id"], message.get("exec_id", ""), starting=True)
     number = int(message["signal"])
+    if subject.runtime is not None and not subject.starting and not message.get("all"):
+        signals.send(supervisor, subject, number, reply)
+        return
     try:
         if message.get("all"):
             for pid in Group(supervisor.hierarchy, subject.cgroup).pids():
@@ -139,6 +148,7 @@ def _adopt(supervisor: Supervisor, message: dict[str, Any], fds: Descriptors, re
     )  # fmt: skip
     subject.streams.open(**ours)
     subject.starting = False
+    subject.runtime = state.get("runtime")
     supervisor.tasks[subject.key] = subject
     task.save(supervisor.state_directory, subject, state.get("log"))
     reply.succeed(subject.document())
@@ -158,6 +168,8 @@ def _view(supervisor: Supervisor, message: dict[str, Any], fds: Descriptors, rep
     subject = supervisor.tasks.get((message["id"], ""))
     if subject is not None and subject.starting:
         raise errors.Conflict(f"container {message['id']} is being started")
+    if subject is not None and (subject.runtime or {}).get("sealed"):
+        raise errors.NotSupported("its runtime keeps the files of a running container where the host cannot see them")
     views.begin(supervisor, subject, message, reply)
 
 

@@ -47,6 +47,7 @@ def serve(state_directory: str, listener: _socket.socket) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     loop = Loop()
     supervisor = Supervisor(loop, hierarchy.detect(), state_directory, open_files=(soft, hard))
+    supervisor.recover()
     server = Server(supervisor, listener)
     _handle_signals(loop, supervisor)
     note(f"serving, pid {os.getpid()}, open files {hard}")

@@ -1,7 +1,8 @@
 """The table of tasks, and what happens from a process's death until it is forgotten.
 
  (1) its pidfd is readable: the exit is collected (:mod:`corten.shim.exits`), with how often its memory ran out
- (2) all of its output is drained, to the log and to the clients; at most GRACE seconds where a stranger holds a pipe
+ (2) where another runtime made it, that one forgets it (``delete --force``)
+     all of its output is drained, to the log and to the clients; at most GRACE seconds where a stranger holds a pipe
  (3) ``exited`` is reported, or kept for the next engine's ``hello``
  (4) after the report: the mount namespace is let go, the cgroup is emptied and removed
  (5) the engine acknowledges, having committed the exit - or GRACE seconds pass, or there is no engine
@@ -22,12 +23,14 @@ from corten.errors import RuntimeFailure
 from corten.linux import procfs
 from corten.shim import bundle, exits, hooks, task
 from corten.shim.alarms import Alarms
+from corten.shim.foreign import command
 from corten.shim.loop import note
+from corten.shim.orphans import Orphans
 from corten.shim.probe import Probes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any, Final, Protocol
 
     from corten.cgroup.hierarchy import Hierarchy
@@ -55,8 +58,8 @@ class Supervisor:
     """``tasks`` by (container id, exec id); ``open_files`` is the limit this process was given: soft, hard."""
 
     __slots__ = (
-        "_cleaning", "_forgotten", "alarms", "engine", "freezing", "hierarchy", "loop", "open_files", "probes",
-        "state_directory", "tasks",
+        "_cleaning", "_forgotten", "alarms", "deleting", "engine", "freezing", "hierarchy", "loop", "open_files",
+        "orphans", "probes", "state_directory", "tasks",
     )  # fmt: skip
 
     engine: Engine
@@ -71,6 +74,9 @@ class Supervisor:
         self.freezing: dict[str, object] = {}
         self.probes = Probes(self)
         self.alarms = Alarms(self)
+        #: Containers whose own runtime is about to forget them.
+        self.deleting: set[str] = set()
+        self.orphans = Orphans(loop, self._waits_for)
         self._cleaning: dict[str, int] = {}
         self._forgotten = 0
 
@@ -101,13 +107,49 @@ class Supervisor:
         """The exit is known, or known to be unknowable (None)."""
         code, signal = status or (exits.UNKNOWN, 0)
         ran = procfs.age_ns(subject.start_ticks)
-        subject.exit = exits.Exit(code, signal, time.time_ns(), ran_ns=ran, unknown=status is None)
+        gone = exits.Exit(code, signal, time.time_ns(), ran_ns=ran, unknown=status is None)
         if not subject.exec_id and subject.cgroup:
             self.alarms.count(subject)
             self.alarms.disarm(subject)
-            subject.exit.oom_kills = subject.oom_kills
+            gone.oom_kills = subject.oom_kills
             if not subject.private_pids:  # nobody else ends the others; they would hold the output open
                 _kill(Group(self.hierarchy, subject.cgroup))
+        if subject.runtime is None:
+            self._drain(subject, gone)
+        else:
+            self.delete(subject.id, subject.runtime, lambda: self._deleted(subject, gone))
+
+    def _deleted(self, subject: Task, gone: exits.Exit) -> None:
+        bundle.remove(bundle.path(self.state_directory, subject.id))
+        self._drain(subject, gone)
+
+    def delete(self, container_id: str, runtime: dict[str, Any], then: Callable[[], None]) -> None:
+        """Let a container's own runtime forget it, before anybody hears of its end."""
+
+        def over() -> None:
+            self.deleting.discard(container_id)
+            then()
+
+        self.deleting.add(container_id)
+        command.delete(self.loop, runtime, container_id, over)
+
+    def recover(self) -> None:
+        """At the start: what a shim that died in the middle of a start has left of it."""
+        for container_id in bundle.all_ids(self.state_directory):
+            directory = bundle.path(self.state_directory, container_id)
+            if os.path.exists(f"{self.state_directory}/{container_id}.json"):
+                continue  # it runs: the engine has it adopted
+            runtime = bundle.runtime_of(directory)
+            if runtime is None:
+                bundle.remove(directory)
+            else:
+                self.delete(container_id, runtime, _removal(directory))
+
+    def _waits_for(self, pid: int) -> bool:
+        return any(subject.pid == pid and subject.exit is None for subject in self.tasks.values())
+
+    def _drain(self, subject: Task, gone: exits.Exit) -> None:
+        subject.exit = gone
         if subject.streams.hurry():  # (2)
             self._report(subject)
         else:
@@ -140,6 +182,8 @@ class Supervisor:
     def _drop_bundle(self, subject: Task) -> None:
         """What hooks read goes after the last of them."""
         directory = bundle.path(self.state_directory, subject.id)
+        if subject.runtime is not None:  # which has run the hooks itself
+            return
         spec = bundle.read(directory)
         if spec is None:
             return
@@ -220,6 +264,10 @@ class Supervisor:
         for subject in self.tasks.values():
             if subject.reported:
                 subject.streams.close()
+
+
+def _removal(directory: str) -> Callable[[], None]:
+    return lambda: bundle.remove(directory)
 
 
 def _kill(group: Group) -> int:

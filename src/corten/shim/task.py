@@ -50,6 +50,7 @@ class Task:
         "pidfd",
         "private_pids",
         "reported",
+        "runtime",
         "start_ticks",
         "started_at",
         "starting",
@@ -74,6 +75,8 @@ class Task:
         self.start_ticks = 0
         self.starting = True
         self.exit: Exit | None = None
+        #: Of a container whose runtime is not our own: see :mod:`corten.shim.foreign.command`.
+        self.runtime: dict[str, Any] | None = None
         self.reported = False
 
     @property
@@ -117,6 +120,8 @@ class Task:
             "log_lost": self.streams.log_lost,
             "oom_kills": self.oom_kills,
         }
+        if self.runtime is not None:
+            document["runtime"] = self.runtime
         if self.exit is not None and self.reported:
             document["exit"] = self.exit.document()
         return document

@@ -65,7 +65,10 @@ class Burial:
     def ready(self, events: int) -> None:
         """Called by the loop when it is dead."""
         self._supervisor.loop.remove(self._pidfd)
-        process.wait_exit(self._pidfd, block=False)
+        try:
+            process.wait_exit(self._pidfd, block=False)
+        except ChildProcessError:
+            pass
         os.close(self._pidfd)
 
 
@@ -108,24 +111,7 @@ class Birth:
         self._supervisor.tasks[self._task.key] = self._task
         self._supervisor.loop.add(started.sync, self)
         self._supervisor.alarms.arm(self._task)
-        self._draft()
-
-    def _draft(self) -> None:
-        """The state file's content, while the child is at work on the other processor."""
-        subject = self._task
-        subject.started_at = time.time_ns()
-        try:
-            subject.start_ticks = procfs.start_ticks(subject.pid)
-        except OSError:
-            subject.start_ticks = 0  # cannot be: a zombie has its line until we reap it
-        self._keep_state(task.draft, self._log)
-
-    def _keep_state(self, step: Callable[..., None], *details: object) -> None:
-        """A step of keeping the state; what fails costs the adoption by another shim, not the container."""
-        try:
-            step(self._supervisor.state_directory, self._task, *details)
-        except OSError as error:
-            self._warnings.append(f"the container's state could not be saved: {(error.strerror or '').lower()}")
+        draft(self._supervisor, self._task, self._log, self._warnings)
 
     def ready(self, events: int) -> None:
         """Called by the loop: the child says something, or has said everything, or (when it failed) is dead."""
@@ -186,13 +172,7 @@ class Birth:
         """(7)"""
         subject, supervisor = self._task, self._supervisor
         subject.streams.open(console=self._console, **self._pipes.ours)
-        supervisor.watch(subject)
-        self._keep_state(task.publish)
-        facts = {name: getattr(subject, name) for name in ("pid", "started_at", "start_ticks")}
-        ours = subject.descriptors()
-        answer = {**facts, "warnings": self._warnings, "roles": list(ours)}
-        if not self._reply.succeed(answer, list(ours.values())):
-            supervisor.engine.event({"event": "started", **subject.names(), **facts})
+        announce(supervisor, subject, self._reply, self._warnings)
         if not subject.exec_id and os.path.exists(bundle.path(supervisor.state_directory, subject.id)):
             self._run_hooks(("poststart",), "running", _note_failure)
 
@@ -214,16 +194,48 @@ class Birth:
         close([self._console])
         self._pipes.close()
         error = self._error or errors.RuntimeFailure("the first process ended before its program began")
-        subject.streams.abandon()
-        supervisor.forget(subject)
-        if not subject.exec_id:
-            supervisor.remove_cgroup(subject.cgroup)
-            bundle.remove(bundle.path(supervisor.state_directory, subject.id))
-        if not self._reply.fail(error):
-            gone = Exit(getattr(error, "exit_code", _FAILED_START), 0, time.time_ns())
-            supervisor.engine.event(
-                {"event": "exited", **subject.names(), **gone.document(), "error": document_of(error)}
-            )
+        bury(supervisor, subject, self._reply, error)
+
+
+def draft(supervisor: Supervisor, subject: Task, log: dict[str, Any] | None, warnings: list[str]) -> None:
+    """(5) The state file's content, while the child is at work on the other processor."""
+    subject.started_at = time.time_ns()
+    try:
+        subject.start_ticks = procfs.start_ticks(subject.pid)
+    except OSError:
+        subject.start_ticks = 0  # cannot be: a zombie has its line until we reap it
+    _keep_state(warnings, task.draft, supervisor.state_directory, subject, log)
+
+
+def announce(supervisor: Supervisor, subject: Task, reply: Reply, warnings: list[str]) -> None:
+    """(7) Its program runs, its streams are open, its state is drafted: watch it, and answer."""
+    supervisor.watch(subject)
+    _keep_state(warnings, task.publish, supervisor.state_directory, subject)
+    facts = {name: getattr(subject, name) for name in ("pid", "started_at", "start_ticks")}
+    ours = subject.descriptors()
+    answer = {**facts, "warnings": warnings, "roles": list(ours)}
+    if not reply.succeed(answer, list(ours.values())):
+        supervisor.engine.event({"event": "started", **subject.names(), **facts})
+
+
+def _keep_state(warnings: list[str], step: Callable[..., None], *details: object) -> None:
+    """A step of keeping the state; what fails costs the adoption by another shim, not the container."""
+    try:
+        step(*details)
+    except OSError as error:
+        warnings.append(f"the container's state could not be saved: {(error.strerror or '').lower()}")
+
+
+def bury(supervisor: Supervisor, subject: Task, reply: Reply, error: errors.CortenError) -> None:
+    """Its program never ran, and no process of it is left: give back everything, then say why."""
+    subject.streams.abandon()
+    supervisor.forget(subject)
+    if not subject.exec_id:
+        supervisor.remove_cgroup(subject.cgroup)
+        bundle.remove(bundle.path(supervisor.state_directory, subject.id))
+    if not reply.fail(error):
+        gone = Exit(getattr(error, "exit_code", _FAILED_START), 0, time.time_ns())
+        supervisor.engine.event({"event": "exited", **subject.names(), **gone.document(), "error": document_of(error)})
 
 
 def start(supervisor: Supervisor, message: dict[str, Any], fds: dict[str, list[int]], reply: Reply) -> None:
@@ -234,7 +246,7 @@ def start(supervisor: Supervisor, message: dict[str, Any], fds: dict[str, list[i
     limit_files(supervisor, spec["process"])
     _name_namespaces(spec, fds)
     group = message["cgroup"]
-    subject = Task(supervisor, message["id"], "", group["path"], private_pids=_has_private_pids(spec))
+    subject = Task(supervisor, message["id"], "", group["path"], private_pids=has_private_pids(spec))
     log = open_log(message.get("log"))  # (1)
     subject.streams = Streams(
         supervisor.loop,
@@ -246,7 +258,7 @@ def start(supervisor: Supervisor, message: dict[str, Any], fds: dict[str, list[i
     )
     pipes = None
     try:
-        _attach(subject, message, fds)
+        attach_clients(subject, message, fds)
         seccomp = read_filter(fds)
         supervisor.claim_cgroup(group["path"])
         made = Group.create(supervisor.hierarchy, group["path"], group.get("resources") or {})  # (2)
@@ -266,7 +278,7 @@ def start(supervisor: Supervisor, message: dict[str, Any], fds: dict[str, list[i
             pipes.close()
         supervisor.remove_cgroup(group["path"])
         bundle.remove(bundle.path(supervisor.state_directory, message["id"]))
-        _raise(error)
+        raise_readable(error)
 
 
 def _prepare_hooks(supervisor: Supervisor, container_id: str, spec: dict[str, Any],
@@ -291,7 +303,7 @@ def run_in(supervisor: Supervisor, target: Task, message: dict[str, Any], fds: d
     subject.streams = Streams(supervisor.loop, subject, None, is_terminal=terminal, takes_input=stdin, stdin_once=True)
     pipes = None
     try:
-        _attach(subject, message, fds)
+        attach_clients(subject, message, fds)
         seccomp = read_filter(fds)
         pipes = Pipes(terminal=terminal, stdin=stdin, discard=bool(message.get("detach")))
         birth = Birth(supervisor, subject, reply, pipes, None, [])
@@ -305,7 +317,7 @@ def run_in(supervisor: Supervisor, target: Task, message: dict[str, Any], fds: d
         subject.streams.abandon()
         if pipes is not None:
             pipes.close()
-        _raise(error)
+        raise_readable(error)
 
 
 def _note_failure(error: errors.RuntimeFailure | None) -> None:
@@ -323,7 +335,8 @@ def limit_files(supervisor: Supervisor, program: dict[str, Any]) -> dict[str, An
     return program
 
 
-def _attach(subject: Task, message: dict[str, Any], fds: dict[str, list[int]]) -> None:
+def attach_clients(subject: Task, message: dict[str, Any], fds: dict[str, list[int]]) -> None:
+    """The clients that wait for the start, whose sockets are taken out of ``fds``."""
     sockets = fds.get("attach", [])
     wanted = message.get("attach") or []
     if len(sockets) != len(wanted):
@@ -348,7 +361,8 @@ def _name_namespaces(spec: dict[str, Any], fds: dict[str, list[int]]) -> None:
             entry["path"] = f"/proc/self/fd/{fds[path[3:]][0]}"
 
 
-def _has_private_pids(spec: dict[str, Any]) -> bool:
+def has_private_pids(spec: dict[str, Any]) -> bool:
+    """Whether the end of its first process is the end of all."""
     namespaces = (spec.get("linux") or {}).get("namespaces") or ()
     return any(entry.get("type") == "pid" and not entry.get("path") for entry in namespaces)
 
@@ -366,7 +380,7 @@ def document_of(error: BaseException) -> dict[str, str]:
     return {"kind": kind, "text": str(error)}
 
 
-def _raise(error: BaseException) -> NoReturn:
+def raise_readable(error: BaseException) -> NoReturn:
     """Raise it as an error a user reads."""
     if isinstance(error, errors.CortenError):
         raise error

@@ -22,7 +22,7 @@ class Known(NamedTuple):
 NEWER: Final = "Docker's own text or value since 23.0; the reference is 20.10"
 STORE: Final = "the layers of images and containers lie in other directories, and have no other names"
 MASKED: Final = "paths that later releases of Docker mask too"
-RUNTIME: Final = "the runtime is Corten's own"
+RUNTIME: Final = "the runtime is Corten's own, unless another one is asked for"
 SIZE: Final = "Docker also counts the files of its init layer"
 VOLATILE: Final = "a number of the moment"
 LAYERS: Final = "the words of containerd's and runc's layers, which are not there, are left out"
@@ -31,7 +31,6 @@ REFUSED: Final = "an unknown filter is refused where Docker ignores it"
 BRIDGE: Final = "an engine with roots of its own has a bridge of its own"
 DOCKERS: Final = "what Docker notes of itself when it makes an image"
 BLOCKS: Final = "what was given back is counted as the disk counts it: in blocks, logs and directories included"
-FOREIGN: Final = "other runtimes than Corten's own are not supported yet"
 POOLS: Final = "the address pools are said also when they are the default ones"
 DATA: Final = "a row of our own: what of the data root belongs to no image, container or volume"
 BFQ: Final = "the weight is set through blkio.bfq.weight, which 20.10 does not know"
@@ -102,7 +101,7 @@ KNOWN: Final[tuple[Known, ...]] = (
     ),
     Known("docker-py", "run", "*", '"Get *no such host"', LOOKUP),
     Known("*", "*prune -f", "out 4", "Total reclaimed space: *kB", BLOCKS),
-    Known("run-errors", "run --rm --runtime nosuch *", "err 1", "*--runtime is not supported yet", FOREIGN),
+    Known("run-errors", "run --rm --runtime nosuch *", "err 1", "*unknown or invalid runtime name: nosuch", NEWER),
     Known("run-errors", "run --rm --isolation *", "err 1", "*invalid isolation: *", NEWER),
     Known("run-errors", "run --rm --blkio-weight *", "err 1", "(missing)", BFQ),
     Known("missing", "save nosuch", "err 1", "*No such image: nosuch:latest", TAG),

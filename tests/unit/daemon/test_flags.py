@@ -105,7 +105,6 @@ def test_mistakes_are_named(tmp_path, arguments, file, text):
         (["--live-restore=false"], None, "--live-restore"),
         (["--containerd", "/x"], None, "--containerd"),
         (["--exec-opt", "native.cgroupdriver=systemd"], None, "--exec-opt"),
-        ([], {"runtimes": {"runsc": {"path": "/x"}}}, "runtimes"),
         ([], {"features": {"containerd-snapshotter": True}}, "features"),
         ([], {"storage-driver": "btrfs"}, "storage-driver"),
     ],

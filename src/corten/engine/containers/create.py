@@ -35,7 +35,8 @@ from corten.engine.names import check_name, generate_name
 from corten.engine.networks.service import NetworkService
 from corten.engine.record import ContainerRecord, State
 from corten.engine.roster import Roster, short
-from corten.engine.spec import checks, merge, refusals
+from corten.engine.runtimes import Runtimes
+from corten.engine.spec import checks, foreign, merge, refusals
 from corten.engine.spec.completion import complete
 from corten.engine.spec.limits import HostLimits, check_limits
 from corten.engine.userns import UserNamespaces
@@ -62,6 +63,7 @@ class Creator:
         joins: Joins,
         links: Links,
         user_namespaces: UserNamespaces,
+        runtimes: Runtimes,
         notices: Notices,
     ) -> None:
         self._config = config
@@ -75,6 +77,7 @@ class Creator:
         self._joins = joins
         self._links = links
         self._user_namespaces = user_namespaces
+        self._runtimes = runtimes
         self._notices = notices
 
     async def create(self, body: ContainerCreate, *, name: str, platform: str) -> ContainerCreateResponse:
@@ -86,6 +89,7 @@ class Creator:
         client, host = split(body)
         host, warnings = self._check(client, host)  # (1)
         await self._user_namespaces.check(host)
+        warnings += self._check_runtime(host)
         container_id = secrets.token_hex(32)
         async with AsyncExitStack() as undo:
             taken = check_name(name) if name else generate_name(self._roster.has_name)
@@ -145,6 +149,17 @@ class Creator:
         if host.NetworkMode == "host" and host.PortBindings:
             warnings.append("Published ports are discarded when using host network mode")
         return host, warnings
+
+    def _check_runtime(self, host: HostConfig) -> list[str]:
+        """Warnings about the runtime; NotSupported for what it cannot give."""
+        warnings = self._runtimes.check(host.Runtime)
+        foreign.check(
+            self._runtimes.find(host.Runtime or self._runtimes.default),
+            user_namespace=self._user_namespaces.applies(host),
+            wants_init=self._config.default_init if host.Init is None else host.Init,
+            init=self._runtimes.init(),
+        )
+        return warnings
 
     def _hostname(self, host: HostConfig, container_id: str) -> str:
         """The short id, or the name of the container whose network is shared."""

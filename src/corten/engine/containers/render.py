@@ -24,6 +24,7 @@ from corten.engine.health import checks
 from corten.engine.lifecycle import Status
 from corten.engine.networks.settings import network_settings, network_summary, summary_ports
 from corten.engine.record import ContainerRecord, State
+from corten.engine.runtimes import OWN
 from corten.storage.trees import Mount
 
 NEVER: Final = "0001-01-01T00:00:00Z"
@@ -161,7 +162,7 @@ def _host(host: HostConfig) -> HostConfig:
         BlkioDeviceReadIOps=host.BlkioDeviceReadIOps or [],
         BlkioDeviceWriteIOps=host.BlkioDeviceWriteIOps or [],
         Devices=host.Devices or [],
-        Runtime=host.Runtime or "corten",
+        Runtime=host.Runtime or OWN,
     )
 
 

@@ -21,7 +21,7 @@ from typing import Any, Final
 import msgspec
 
 from corten.engine import accelerators
-from corten.engine.config import EngineConfig
+from corten.engine.config import EngineConfig, RuntimeConfig
 from corten.engine.containers import logging
 from corten.engine.containers.facts import HostFacts
 from corten.engine.containers.links import Links
@@ -31,8 +31,9 @@ from corten.engine.networks.service import NetworkService, Sandbox
 from corten.engine.profiles import Profiles
 from corten.engine.record import ContainerRecord
 from corten.engine.roster import Roster
+from corten.engine.runtimes import Runtimes
 from corten.engine.shims import Shim
-from corten.engine.spec import document
+from corten.engine.spec import document, foreign
 from corten.engine.tasks import Container
 from corten.engine.userns import UserNamespaces
 from corten.engine.volumes import VolumeService
@@ -59,6 +60,7 @@ class Starter:
         facts: HostFacts,
         links: Links,
         user_namespaces: UserNamespaces,
+        runtimes: Runtimes,
         notices: Notices,
         begin_checks: Callable[[Container], None],
     ) -> None:
@@ -72,6 +74,7 @@ class Starter:
         self._facts = facts
         self._links = links
         self._user_namespaces = user_namespaces
+        self._runtimes = runtimes
         self._notices = notices
         self._begin_checks = begin_checks
 
@@ -177,17 +180,30 @@ class Starter:
         requests = host.DeviceRequests or ()
         if requests:
             await asyncio.to_thread(accelerators.inject, spec, requests, self._config.cdi_spec_directories)
+        init = self._config.default_init if host.Init is None else host.Init
+        runtime = self._runtimes.find(host.Runtime)
+        other = await self._adapt(spec, record, runtime, init=init) if runtime is not None else {}
         return {
+            **other,
             "id": record.id,
             "spec": spec,
             "rootfs": self._rootfs(record, container.rootfs),
             "terminal": record.config.Tty,
             "open_stdin": record.config.OpenStdin,
             "stdin_once": record.config.StdinOnce,
-            "init": self._config.default_init if host.Init is None else host.Init,
+            "init": init,
             "cgroup": {"path": spec["linux"]["cgroupsPath"], "resources": spec["linux"]["resources"]},
             "log": log,
         }
+
+    async def _adapt(
+        self, spec: dict[str, Any], record: ContainerRecord, runtime: RuntimeConfig, *, init: bool
+    ) -> dict[str, Any]:
+        """What a runtime that is not our own needs; the additional fields of the message."""
+        program = self._runtimes.init() if init else ""
+        foreign.check(runtime, user_namespace=record.id_map is not None, wants_init=init, init=program)
+        foreign.adapt(spec, seccomp=await self._profiles.document(record.host), init=program)
+        return {"runtime": self._runtimes.document(runtime)}
 
 
 def _descriptors(named: dict[str, int | None]) -> tuple[list[int], list[str]]:

@@ -141,11 +141,12 @@ class Supervision:
         """
         record = container.record
         container.lines_lost = int(state.get("log_lost") or state.get("lines") or 0)
+        pid, started, ticks = int(state["pid"]), int(state["started_at"]) or time.time_ns(), int(state["start_ticks"])
         if not record.state.alive:
-            began = record.state.started(
-                int(state["pid"]), int(state["started_at"]) or time.time_ns(), int(state["start_ticks"])
-            )
-            await self._roster.update(container, record.with_state(began))
+            await self._roster.update(container, record.with_state(record.state.started(pid, started, ticks)))
+        elif pid != record.state.pid:  # another runtime's: what was met before was the one that made it
+            born = msgspec.structs.replace(record.state, pid=pid, started_ns=started, start_ticks=ticks)
+            await self._roster.update(container, record.with_state(born))
         if state.get("exit"):
             await self._exits.handle(container, Exit.of(state["exit"]))
         elif state.get("oom_kills"):

@@ -6,6 +6,7 @@ import msgspec
 
 from corten.api.types.container import ContainerConfig, HostConfig, LogConfig, RestartPolicy
 from corten.engine.config import EngineConfig
+from corten.engine.runtimes import OWN
 from corten.engine.spec import defaults
 
 
@@ -40,6 +41,7 @@ def complete_host(host: HostConfig, engine: EngineConfig) -> HostConfig:
         ShmSize=host.ShmSize or engine.default_shm_size,
         RestartPolicy=host.RestartPolicy if host.RestartPolicy.Name else RestartPolicy(Name="no"),
         MaskedPaths=_paths(host.MaskedPaths, defaults.MASKED_PATHS, privileged=privileged),
+        Runtime=host.Runtime or engine.default_runtime or OWN,
         ReadonlyPaths=_paths(host.ReadonlyPaths, defaults.READONLY_PATHS, privileged=privileged),
     )
 

@@ -2,12 +2,11 @@
 name; pure.
 
 ``HANDLED``, ``REFUSED`` and ``IGNORED`` together name every field there is (a test compares them with the types), so
-that no option is ever dropped in silence. A field is neutral when it is absent, empty, zero or one of ``NEUTRAL``'s
-values.
+that no option is ever dropped in silence. A field is neutral when it is absent, empty or zero.
 """
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from corten.api.types.container import ContainerConfig, HostConfig
 from corten.errors import NotSupported
@@ -28,7 +27,7 @@ HANDLED: Final = frozenset(
         "SecurityOpt", "Tmpfs", "Links", "Isolation", "StorageOpt", "DeviceRequests",
         "UTSMode", "UsernsMode", "ShmSize", "Sysctls", "Init", "MaskedPaths", "ReadonlyPaths", "Mounts",
         "CpuShares", "Memory", "NanoCpus", "CgroupParent", "CpuPeriod", "CpuQuota", "CpusetCpus", "CpusetMems",
-        "Devices",
+        "Devices", "Runtime",
         "DeviceCgroupRules", "MemoryReservation", "MemorySwap", "MemorySwappiness", "OomKillDisable", "PidsLimit",
         "Ulimits", "BlkioWeight", "BlkioWeightDevice", "BlkioDeviceReadBps", "BlkioDeviceWriteBps",
         "BlkioDeviceReadIOps", "BlkioDeviceWriteIOps", "CpuRealtimePeriod", "CpuRealtimeRuntime", "KernelMemoryTCP",
@@ -38,7 +37,6 @@ HANDLED: Final = frozenset(
 
 #: Field -> the flag a user knows it by.
 REFUSED: Final[Mapping[str, str]] = {
-    "Runtime": "--runtime",
     "Cgroup": "Cgroup",
 }
 
@@ -55,18 +53,10 @@ IGNORED: Final = frozenset(
     }
 )
 
-NEUTRAL: Final[Mapping[str, tuple[object, ...]]] = {
-    "Runtime": ("corten",),
-}
-
 
 def refuse(config: ContainerConfig, host: HostConfig) -> None:
     """Raises NotSupported naming the first option that is set and not built."""
     for holder in (config, host):
         for field in holder.__struct_fields__:
-            if field in REFUSED and _set(field, getattr(holder, field)):
+            if field in REFUSED and getattr(holder, field):
                 raise NotSupported(f"{REFUSED[field]} is not supported yet")
-
-
-def _set(field: str, value: Any) -> bool:
-    return bool(value) and value not in NEUTRAL.get(field, ())
