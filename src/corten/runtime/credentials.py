@@ -138,6 +138,17 @@ def identify(user: dict[str, Any], root: Root) -> Identity:
     return Identity(identity.uid, identity.gid, groups, identity.home)
 
 
+def keep_databases(root: Root, directory: str) -> None:
+    """Copies of the root's passwd and group files below ``directory``, at the same paths."""
+    os.mkdir(f"{directory}/etc", 0o700)
+    for path in ("/etc/passwd", "/etc/group"):
+        descriptor = os.open(f"{directory}{path}", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(descriptor, _database(root, path))
+        finally:
+            os.close(descriptor)
+
+
 def home_of(uid: int, root: Root) -> str:
     """The home directory of ``uid`` by the root's passwd file, "/" when it has none."""
     for parts in _entries(_database(root, "/etc/passwd"), 6):

@@ -9,7 +9,8 @@ dies, or the starter does, the namespace is gone and the mounts with it. The con
  (2) the mount namespace's events stay in it (for a new container), or the root of the running one is opened
  (3) close the import fence                    <- nothing is imported below this line
  (4) the root mount, and beside the bundle parts of volumes and images, which config.json has no words for
- (5) users and groups by the files of the container's root, through :class:`corten.linux.path.Root`
+ (5) users and groups by the files of the container's root, through :class:`corten.linux.path.Root`; copies of these
+     files lie in the bundle, for an exec in a sandbox whose root is out of sight then
  (6) the document
  (7) standard streams, then execve
 
@@ -44,19 +45,22 @@ _DIRECTORY: Final = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
 class StageRequest:
     """``document`` config.json, or with ``target`` (the pid of a running container's first process) an exec's
-    ``process`` · ``file`` where the command reads it; parts are mounted beside it · ``rootfs`` mounts of the root ·
+    ``process`` · ``users`` where the users of an exec are looked up instead of in the target's root, "" for that
+    · ``file`` where the command reads it; parts are mounted beside it · ``rootfs`` mounts of the root ·
     ``command`` and its ``environment`` · ``stdio`` three descriptors."""
 
-    __slots__ = ("command", "document", "environment", "file", "rootfs", "stdio", "target")
+    __slots__ = ("command", "document", "environment", "file", "rootfs", "stdio", "target", "users")
 
     def __init__(
         self, *, document: dict[str, Any], file: str, command: Sequence[str], environment: Mapping[str, str],
         stdio: tuple[int, int, int], rootfs: Sequence[dict[str, Any]] = (), target: int = 0,
+        users: str = "",
     ) -> None:  # fmt: skip
         self.document = document
         self.file = file
         self.rootfs = rootfs
         self.target = target
+        self.users = users
         self.command = command
         self.environment = environment
         self.stdio = stdio
@@ -93,7 +97,7 @@ def _run(request: StageRequest, channel: int) -> None:
     linux_process.prctl(linux_process.PR_SET_PDEATHSIG, _SIGKILL)
     os.umask(0o022)
     if request.target:
-        top = os.open(f"/proc/{request.target}/root", _DIRECTORY)  # (2)
+        top = os.open(request.users or f"/proc/{request.target}/root", _DIRECTORY)  # (2)
         close_import_fence()  # (3)
         document = _with_user(request.document, Root(top))  # (5)
     else:
@@ -120,13 +124,15 @@ def _stage(request: StageRequest, channel: int) -> dict[str, Any]:
     close_import_fence()  # (3)
     top = rootmount.mount_root(request.rootfs, "")  # (4)
     mounts = [_settled(entry, f"{request.file}.{number}") for number, entry in enumerate(spec.get("mounts") or ())]
+    root = Root(top)
+    credentials.keep_databases(root, os.path.dirname(request.file))
     status = os.fstat(top)
     sync.send(channel, {"root": [status.st_dev, status.st_ino]})
     return {
         **spec,
         "root": {**(spec.get("root") or {}), "path": point},
         "mounts": mounts,
-        "process": _with_user(spec["process"], Root(top)),  # (5)
+        "process": _with_user(spec["process"], root),  # (5)
     }
 
 

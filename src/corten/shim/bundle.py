@@ -81,7 +81,7 @@ def remove(directory: str) -> None:
     try:
         for entry in list(os.scandir(directory)):
             if entry.is_dir(follow_symlinks=False):
-                os.rmdir(entry.path)
+                remove(entry.path)
             else:
                 os.unlink(entry.path)
         os.rmdir(directory)

@@ -294,6 +294,61 @@ def test_a_check_that_takes_too_long_is_ended(shared: EngineProcess, runtime: st
         shared.docker("rm", "-f", "one")
 
 
+def test_out_of_memory(shared: EngineProcess, runtime: str) -> None:
+    words = ("run", "--name", "one", "--runtime", runtime, "--memory", "16m", "--memory-swap", "16m", "busybox")
+    try:
+        assert shared.docker(*words, "tail", "/dev/zero", check=False).returncode == 137
+        assert state(shared, "one")["OOMKilled"]
+    finally:
+        shared.docker("rm", "-f", "one")
+
+
+def test_our_own_client(shared: EngineProcess, runtime: str) -> None:
+    result = shared.corten("run", "--rm", "--runtime", runtime, "busybox", "sh", "-c", "echo ours; exit 3", check=False)
+    assert (result.returncode, result.stdout) == (3, "ours\n")
+    assert shared.corten("run", "--rm", "--runtime", runtime, "busybox", "nosuch", check=False).returncode in (125, 127)
+    assert "crun" in shared.corten("info", "-f", "{{json .Runtimes}}").stdout
+
+
+#: A sandbox, as the host sees it: the first process has a root of its own, and only the runtime reaches what is inside.
+SANDBOX = r"""
+while [ $# -gt 0 ]; do
+    case $1 in
+        --root) root=$2; shift;;
+        --log | --log-format | --bundle) shift;;
+        --pid-file) pid_file=$2; shift;;
+        --process) process=$2; shift;;
+        --detach | --force) ;;
+        *) words="$words $1";;
+    esac
+    shift
+done
+set -- $words
+case $1 in
+    create) sleep 1000 & echo $! >"$root-$2"; echo $! >"$pid_file";;
+    exec) text=$(cat "$process"); echo "$text" & echo $! >"$pid_file";;
+    kill) kill -"$3" "$(cat "$root-$2")";;
+    delete) kill -9 "$(cat "$root-$2")"; rm "$root-$2";;
+esac
+"""
+
+
+def test_a_sandbox(alone: EngineProcess, tmp_path: Path) -> None:
+    docker = alone.docker
+    (alone.exec_root / "runtime").mkdir(exist_ok=True)
+    sandbox = script(tmp_path / "sandbox", SANDBOX)
+    docker("run", "-d", "--name", "one", "--runtime", sandbox, "-u", "daemon", "busybox", "true")
+    refused = docker("cp", "one:/etc/passwd", "-", check=False)
+    assert "its runtime keeps the files of a running container where the host cannot see them" in refused.stderr
+    assert json.loads(docker("exec", "one", "id").stdout)["user"]["uid"] == 1
+    assert json.loads(docker("exec", "-u", "user", "one", "id").stdout)["user"]["additionalGids"] == [1000, 2000]
+    docker("stop", "one")
+    assert state(alone, "one")["ExitCode"] == 128 + signal.SIGTERM
+    assert_nothing_left(alone)
+    docker("cp", "one:/etc/passwd", str(tmp_path))
+    docker("rm", "one")
+
+
 # -- starts that fail
 
 

@@ -132,7 +132,6 @@ def test_a_container_keeps_the_default_of_its_creation() -> None:
 
 def test_what_only_our_own_runtime_gives_is_refused_by_name() -> None:
     crun = RuntimeConfig("crun", "/usr/bin/crun")
-    foreign.check(None, user_namespace=True, wants_init=True, init="")
     foreign.check(crun, user_namespace=False, wants_init=True, init="/usr/bin/catatonit")
     with pytest.raises(NotSupported, match="user namespaces are not supported with --runtime crun"):
         foreign.check(crun, user_namespace=True, wants_init=False, init="")

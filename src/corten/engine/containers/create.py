@@ -153,12 +153,11 @@ class Creator:
     def _check_runtime(self, host: HostConfig) -> list[str]:
         """Warnings about the runtime; NotSupported for what it cannot give."""
         warnings = self._runtimes.check(host.Runtime)
-        foreign.check(
-            self._runtimes.find(host.Runtime or self._runtimes.default),
-            user_namespace=self._user_namespaces.applies(host),
-            wants_init=self._config.default_init if host.Init is None else host.Init,
-            init=self._runtimes.init(),
-        )
+        runtime = self._runtimes.find(host.Runtime or self._runtimes.default)
+        if runtime is not None:
+            init = self._config.default_init if host.Init is None else host.Init
+            program = self._runtimes.init() if init else ""
+            foreign.check(runtime, user_namespace=self._user_namespaces.applies(host), wants_init=init, init=program)
         return warnings
 
     def _hostname(self, host: HostConfig, container_id: str) -> str:

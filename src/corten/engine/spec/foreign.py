@@ -30,10 +30,8 @@ def adapt(spec: dict[str, Any], *, seccomp: dict[str, Any] | None, init: str) ->
         spec["mounts"] = [*spec["mounts"], {"destination": INIT, "type": "bind", "source": init, "options": options}]
 
 
-def check(runtime: RuntimeConfig | None, *, user_namespace: bool, wants_init: bool, init: str) -> None:
+def check(runtime: RuntimeConfig, *, user_namespace: bool, wants_init: bool, init: str) -> None:
     """Raises NotSupported naming what only our own runtime can give."""
-    if runtime is None:
-        return
     if user_namespace:
         raise NotSupported(
             f"user namespaces are not supported with --runtime {runtime.name}: its root would have to be mounted with "

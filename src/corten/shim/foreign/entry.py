@@ -56,12 +56,13 @@ def enter(supervisor: Supervisor, target: Task, name: str, program: dict[str, An
             bundle.remove(directory)
         then(pid, error)
 
+    users = directory if (target.runtime or {}).get("sealed") else ""
     supervisor.orphans.adopt()
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     stdin, stdout, stderr = (fd if fd >= 0 else null for fd in stdio)
     try:
         request = staging.StageRequest(
-            document=program, file=file, target=target.pid, stdio=(stdin, stdout, stderr),
+            document=program, file=file, target=target.pid, users=users, stdio=(stdin, stdout, stderr),
             command=command.line(target.runtime or {}, log, *words, target.id), environment=command.ENVIRONMENT,
         )  # fmt: skip
         started = staging.start(request)
