@@ -45,6 +45,53 @@ def test_its_files_are_not_for_others(bare_engine):
     assert bare_engine.socket.stat().st_mode & 0o777 == 0o660
 
 
+def test_cve_2021_41091_and_41089_and_2024_25621_a_user_of_the_host_reaches_no_layer(engine):
+    """The image has a setuid program: who could walk to it on the host would be root."""
+    engine.docker(
+        "run",
+        "--name",
+        "setuid",
+        "-v",
+        "kept:/v",
+        "busybox",
+        "sh",
+        "-c",
+        "cp /bin/busybox /su; chmod 4755 /su; cp /su /v/su",
+    )
+    planted = [path for path in engine.data_root.rglob("su") if path.stat().st_mode & 0o4000]
+    assert len(planted) == 2
+    engine.root.chmod(0o755)
+    top = os.open(engine.root, os.O_PATH)
+    try:
+        for path in (
+            *planted,
+            engine.data_root / "layers",
+            engine.data_root / "containers",
+        ):
+            inside = f"/proc/self/fd/{top}/{path.relative_to(engine.root)}"
+            for program in (["stat", inside], [inside, "id"], ["ls", inside]):
+                try:
+                    answer = subprocess.run(
+                        program,
+                        user=65534,
+                        group=65534,
+                        extra_groups=[],
+                        pass_fds=[top],
+                        capture_output=True,
+                        text=True,
+                        check=False,
+                    )
+                except PermissionError:
+                    continue
+                assert answer.returncode != 0
+                assert "Permission denied" in answer.stderr
+    finally:
+        os.close(top)
+        engine.root.chmod(0o700)
+        engine.docker("rm", "-v", "setuid")
+        engine.docker("volume", "rm", "kept")
+
+
 def test_it_ends_clean_and_leaves_no_socket(bare_engine):
     bare_engine.stop()
     assert bare_engine.process is not None

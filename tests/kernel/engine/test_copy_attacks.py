@@ -172,7 +172,7 @@ def test_cve_2018_15664_a_file_exchanged_while_it_is_unpacked(site: Site, canary
             thread.start()
             try:
                 async with engine.files.archive(container, "/t"):
-                    for _ in range(ROUNDS // 2):
+                    for _ in range(ROUNDS * 4):
                         try:
                             await put(engine, container, "/t", hostile, strict=False)
                         except CortenError:

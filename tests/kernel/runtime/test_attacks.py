@@ -235,6 +235,24 @@ def test_cve_2019_14271_no_module_of_the_image_is_imported(bundle: Bundle) -> No
     assert not (bundle.rootfs / "tmp/owned").exists()
 
 
+def test_cve_2019_14271_behind_the_fence_an_import_finds_nothing() -> None:
+    """A module that was never loaded, asked for where the image's would be found: in whatever way, there is none."""
+    asks = (
+        "import colorsys",
+        "__import__('wave')",
+        "import encodings.idna",
+        "'x'.encode('punycode')",
+        "import corten.cgroup.stats",
+    )
+    for ask in asks:
+        program = f"from corten.runtime.init import close_import_fence\nclose_import_fence()\n{ask}"
+        free = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=False, cwd="/")
+        assert free.returncode == 0, free.stderr
+        fenced = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd="/")
+        assert fenced.returncode == 1
+        assert "Error" in fenced.stderr
+
+
 def test_cve_2024_45310_files_are_made_inside_the_root_while_it_is_being_changed(
     bundle: Bundle, canary: Path, tmp_path: Path
 ) -> None:

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corten.logs.compress import Compressor, rotated
+from corten.logs.json_file import Writer
 from corten.logs.reader import Follower, Reader
 
 RECORD = b'{"log":"%d\\n","stream":"stdout","time":"2023-11-14T22:13:%02d.000000000Z"}\n'
@@ -75,3 +76,30 @@ def test_fuzz_what_compression_left_behind_never_stops_the_next(
     compressor.stop()
     assert sorted(found.name for found in path.parent.iterdir()) == ["log.1.gz"]
     assert len(list(Reader(str(path)).read())) == 20
+
+
+@pytest.mark.parametrize("name", ["log", "log.1", "log.1.gz", "log.gz.new"])
+def test_cve_2026_53489_a_log_that_is_a_link_is_not_followed(tmp_path: Path, name: str) -> None:
+    """Whoever could put a link there (a crafted checkpoint did) would read, or overwrite, a file of the host."""
+    secret = tmp_path / "secret"
+    secret.write_bytes(PACKED if name.endswith("gz") else GOOD)
+    before = secret.read_bytes()
+    place = tmp_path / "container"
+    place.mkdir()
+    (place / "log").write_bytes(RECORD % (99, 1))
+    (place / "log.1").write_bytes(RECORD % (98, 0)) if name == "log.gz.new" else None
+    (place / name).unlink(missing_ok=True)
+    (place / name).symlink_to(secret)
+    if name == "log.gz.new":
+        compressor = Compressor(str(place / "log"), 3)
+        while compressor.step():
+            pass
+        compressor.stop()
+    else:
+        for read in (lambda: list(Reader(str(place / "log")).read()), lambda: Follower(str(place / "log"))):
+            with pytest.raises(OSError, match="symbolic link"):
+                read()
+        if name == "log":
+            with pytest.raises(OSError, match="symbolic link"):
+                Writer(str(place / "log"), max_size=1000, max_file=2)
+    assert secret.read_bytes() == before
