@@ -10,7 +10,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from tests.harness.images import busybox_tar
 
-from corten.api.types.container import ContainerCreate, HostConfig
+from corten.api.types.container import ContainerCreate, ContainerInspect, HostConfig
 from corten.engine.config import EngineConfig
 from corten.engine.engine import Engine
 from corten.engine.streams import AttachOptions
@@ -97,13 +97,24 @@ class Site:
         return int((self.root / "exec/shim.pid").read_text() or 0)
 
 
-async def eventually(predicate: Callable[[], bool]) -> None:
+async def eventually(predicate: Callable[[], bool | Awaitable[bool]]) -> None:
     """Until ``predicate`` holds, for ten seconds at most."""
-    for _ in range(500):
-        if predicate():
+    for _ in range(1000):
+        answer = predicate()
+        if answer if isinstance(answer, bool) else await answer:
             return
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.01)
     raise AssertionError("it did not come true")
+
+
+async def shows(engine: Engine, name: str, condition: Callable[[ContainerInspect], bool]) -> ContainerInspect:
+    """What inspect shows once it meets ``condition``, after ten seconds at most."""
+    for _ in range(1000):
+        shown = await engine.containers.inspect(name)
+        if condition(shown):
+            return shown
+        await asyncio.sleep(0.01)
+    raise AssertionError(f"{name} is {shown.State}")
 
 
 async def import_busybox(engine: Engine, content: bytes) -> None:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pytest
 from tests.harness import tars
-from tests.kernel.engine.conftest import Site
+from tests.kernel.engine.conftest import Site, eventually
 
 from corten.api.types.container import HostConfig
 from corten.engine.engine import Engine
@@ -93,11 +93,8 @@ async def running(engine: Engine, site: Site, script: str, host: HostConfig | No
     await engine.containers.start(container)
     found = await engine.containers.inspect(container)
     root = Path(f"/proc/{found.State.Pid}/root")
-    for _ in range(500):
-        if (root / "ready").exists():
-            return container, root
-        await asyncio.sleep(0.02)
-    raise AssertionError("the script did not end")
+    await eventually((root / "ready").exists)
+    return container, root
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.kernel.engine.conftest import Client, Site, text
+from tests.kernel.engine.conftest import Client, Site, eventually, shows, text
 from tests.kernel.engine.test_restarts import killed, policy, until
 
 from corten.api.filters import Filters
@@ -36,12 +36,21 @@ async def healthy(site: Site, engine: Engine, name: str, check: HealthConfig, **
 
 async def when(engine: Engine, name: str, condition: Callable[[Any], bool]) -> ContainerInspect:
     """What inspect shows once its health meets ``condition``."""
-    for _ in range(1000):
-        shown = await engine.containers.inspect(name)
-        if condition(shown.State.Health):
-            return shown
-        await asyncio.sleep(0.01)
-    raise AssertionError(f"{name}: {shown.State}")
+    return await shows(engine, name, lambda shown: condition(shown.State.Health))
+
+
+async def processes(engine: Engine, name: str, condition: Callable[[list[list[str]]], bool]) -> None:
+    """Until what ``top`` lists meets ``condition``."""
+
+    async def met() -> bool:
+        return condition((await engine.containers.top(name, "-eo pid,args")).Processes)
+
+    await eventually(met)
+
+
+def checking(rows: list[list[str]]) -> bool:
+    """Whether a check that takes long is under way."""
+    return any("sleep 600" in row[-1] for row in rows)
 
 
 async def events(engine: Engine) -> list[str]:
@@ -107,12 +116,7 @@ def test_a_check_that_takes_too_long_is_killed_with_what_it_started(site: Site) 
             shown = await when(engine, "slow", lambda health: health.Status == "unhealthy")
             result = shown.State.Health.Log[-1]
             assert (result.ExitCode, result.Output) == (-1, "Health check exceeded timeout (100ms): begun\n")
-            for _ in range(500):
-                rows = (await engine.containers.top("slow", "-eo pid,args")).Processes
-                if len(rows) <= 1 + 3:  # the container's own, and one check under way
-                    break
-                await asyncio.sleep(0.01)
-            assert len(rows) <= 4, rows
+            await processes(engine, "slow", lambda rows: len(rows) <= 1 + 3)  # its own, and one check under way
 
     asyncio.run(scenario())
 
@@ -173,11 +177,10 @@ def test_an_unhealthy_container_is_restarted_where_its_policy_says_so(site: Site
             for name, kind, count in (("again", "on-unhealthy", 2), ("left", "always", 0)):
                 await site.create(engine, *polite, name=name, Healthcheck=check, host=policy(kind, count))
                 await engine.containers.start(name)
-            for _ in range(1000):
-                shown = await engine.containers.inspect("again")
-                if shown.RestartCount == 2 and shown.State.Health.Status == "unhealthy" and shown.State.Pid:
-                    break
-                await asyncio.sleep(0.01)
+            await shows(
+                engine, "again",
+                lambda shown: shown.RestartCount == 2 and shown.State.Health.Status == "unhealthy" and shown.State.Pid > 0,
+            )  # fmt: skip
             await when(engine, "again", lambda health: health.FailingStreak > 2)
             shown = await engine.containers.inspect("again")
             assert (shown.State.Status, shown.RestartCount) == ("running", 2), "its tries are used up: it is left alone"
@@ -199,10 +202,7 @@ def test_a_killed_engine_is_followed_by_one_that_knows_the_health(site: Site) ->
         await when(engine, "bad", lambda health: health.Status == "unhealthy")
         exec_id = await engine.execs.create("good", ExecCreate(Cmd=["touch", "/busy"]))
         await engine.execs.start(exec_id, ExecStartOptions(detach=True))
-        for _ in range(500):
-            if any("sleep 600" in row[-1] for row in (await engine.containers.top("good", "-eo pid,args")).Processes):
-                return
-            await asyncio.sleep(0.01)
+        await processes(engine, "good", checking)
 
     killed(site, before)
 
@@ -243,17 +243,10 @@ def test_a_shim_that_dies_under_a_check_is_no_verdict(site: Site) -> None:
             await when(engine, "kept", lambda health: health.Status == "healthy")
             exec_id = await engine.execs.create("kept", ExecCreate(Cmd=["touch", "/busy"]))
             await engine.execs.start(exec_id, ExecStartOptions(detach=True))
-            for _ in range(500):
-                rows = (await engine.containers.top("kept", "-eo pid,args")).Processes
-                if any("sleep 600" in row[-1] for row in rows):
-                    break
-                await asyncio.sleep(0.01)
+            await processes(engine, "kept", checking)
             before = site.shim_pid()
             os.kill(before, 9)
-            for _ in range(500):
-                if site.shim_pid() not in (0, before):
-                    break
-                await asyncio.sleep(0.02)
+            await eventually(lambda: site.shim_pid() not in (0, before))
             count = len((await engine.containers.inspect("kept")).State.Health.Log)
             shown = await when(engine, "kept", lambda health: len(health.Log) > count or count == 5)
             assert (shown.State.Health.Status, shown.State.Health.FailingStreak) == ("healthy", 0)

@@ -34,10 +34,11 @@ async def actions(engine: Engine, container: str) -> list[str]:
 
 async def told(engine: Engine, container: str, times: int) -> None:
     """Until the event ``oom`` was there ``times`` times."""
-    for _ in range(1000):
-        if (await actions(engine, container)).count("oom") >= times:
-            break
-        await asyncio.sleep(0.01)
+
+    async def often() -> bool:
+        return (await actions(engine, container)).count("oom") >= times
+
+    await eventually(often)
     assert (await actions(engine, container)).count("oom") == times
 
 

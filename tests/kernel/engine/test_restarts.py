@@ -10,7 +10,7 @@ import time
 from typing import Any
 
 import pytest
-from tests.kernel.engine.conftest import WAIT, Site
+from tests.kernel.engine.conftest import WAIT, Site, eventually, shows
 
 from corten.api.filters import Filters
 from corten.api.types.container import ContainerInspect, HostConfig, Mount, RestartPolicy
@@ -29,12 +29,7 @@ def policy(name: str, count: int = 0, **fields: Any) -> HostConfig:
 
 async def until(engine: Engine, name: str, status: str) -> ContainerInspect:
     """What inspect shows once the container has ``status``."""
-    for _ in range(1000):
-        shown = await engine.containers.inspect(name)
-        if shown.State.Status == status:
-            return shown
-        await asyncio.sleep(0.01)
-    raise AssertionError(f"{name} is {shown.State}, not {status}")
+    return await shows(engine, name, lambda shown: shown.State.Status == status)
 
 
 async def output(engine: Engine, name: str) -> bytes:
@@ -43,11 +38,11 @@ async def output(engine: Engine, name: str) -> bytes:
 
 async def printed(engine: Engine, name: str, times: int) -> None:
     """Until the log has ``up`` so often."""
-    for _ in range(1000):
-        if (await output(engine, name)).count(b"up") >= times:
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError(f"{name} did not come up")
+
+    async def often() -> bool:
+        return (await output(engine, name)).count(b"up") >= times
+
+    await eventually(often)
 
 
 def test_a_failure_is_tried_again_as_often_as_was_said(site: Site) -> None:
@@ -148,23 +143,13 @@ def test_a_signal_ends_the_policy_as_in_docker(site: Site) -> None:
             await engine.containers.kill("paused", signal="HUP")
             assert (await until(engine, "paused", "exited")).State.ExitCode == 3
             await engine.containers.kill("own", signal="HUP")
-            for _ in range(1000):
-                shown = await engine.containers.inspect("own")
-                if shown.RestartCount == 1 and shown.State.Status == "running":
-                    break
-                await asyncio.sleep(0.01)
-            assert (shown.State.Status, shown.RestartCount) == ("running", 1)
+            await shows(engine, "own", lambda shown: (shown.State.Status, shown.RestartCount) == ("running", 1))
             await printed(engine, "own", 2)
             await engine.containers.kill("own", signal="USR2")
             assert (await until(engine, "own", "exited")).RestartCount == 1
             await engine.containers.start("hup")
             os.kill((await engine.containers.inspect("hup")).State.Pid, signal.SIGKILL)
-            for _ in range(1000):
-                shown = await engine.containers.inspect("hup")
-                if shown.RestartCount == 1:
-                    break
-                await asyncio.sleep(0.01)
-            assert shown.RestartCount == 1, "a client's start makes the policy anew"
+            await shows(engine, "hup", lambda shown: shown.RestartCount == 1)  # a client's start makes the policy anew
 
     asyncio.run(scenario())
 
@@ -241,10 +226,7 @@ def test_an_engine_killed_in_a_pause_is_followed_by_one_that_goes_on(site: Site)
     async def before(engine: Engine) -> None:
         await site.create(engine, *FAILS, name="loop", host=policy("on-failure", 5))
         await engine.containers.start("loop")
-        for _ in range(1000):
-            if (await until(engine, "loop", "restarting")).RestartCount == 3:
-                break
-            await asyncio.sleep(0.01)
+        await shows(engine, "loop", lambda shown: (shown.State.Status, shown.RestartCount) == ("restarting", 3))
 
     killed(site, before)
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import os
 import random
 from pathlib import Path
 
 import pytest
+from tests.unit.logs.follow import assert_followed
 
 from corten.logs.compress import Compressor
 from corten.logs.json_file import Writer
-from corten.logs.reader import Follower, Reader
+from corten.logs.reader import Reader
 
 NOW = 1_700_000_000_000_000_000
 SECOND = 1_000_000_000
@@ -55,23 +57,10 @@ def test_since_reaches_into_compressed_files(path: Path) -> None:
 
 
 def test_a_follower_crosses_compression_without_a_line_twice_or_lost(tmp_path: Path) -> None:
-    path = tmp_path / "log"
     rng = random.Random(5)
-    writer = Writer(str(path), max_size=2000, max_file=50, compress=True)
-    follower = Follower(str(path))
-    got: list[int] = []
-    n = 0
-    while n < 1500:
-        count = rng.randrange(1, 60)
-        write(writer, n, count, work=rng.random() < 0.7)
-        n += count
-        if rng.random() < 0.3:
-            got += [int(entry[2]) for entry in follower.poll()]
-    while entries := follower.poll():
-        got += [int(entry[2]) for entry in entries]
-    assert got == list(range(n))
-    follower.close()
-    writer.close()
+    writer = Writer(str(tmp_path / "log"), max_size=2000, max_file=50, compress=True)
+    written = functools.partial(write, writer)
+    assert_followed(writer, lambda first, count: written(first, count, work=rng.random() < 0.7), rng, lines=1500)
 
 
 def test_a_crash_between_the_two_forms_shows_every_line_once(path: Path) -> None:

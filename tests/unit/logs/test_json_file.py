@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.unit.logs.follow import assert_followed
 
 from corten.logs.encode import Decoder, encode_lines, escape, format_time, parse_time, suffix
 from corten.logs.json_file import PIECE, Writer
@@ -214,23 +215,12 @@ def test_no_log_has_no_entries(tmp_path: Path) -> None:
 
 
 def test_follower_misses_nothing_over_rotations(tmp_path: Path) -> None:
-    path = str(tmp_path / "log")
-    rng = random.Random(3)
-    writer = Writer(path, max_size=2000, max_file=100)
-    follower = Follower(path)
-    got: list[int] = []
-    n = 0
-    while n < 3000:
-        count = rng.randrange(1, 60)
-        writer.write("stdout", b"".join(b"%d\n" % i for i in range(n, n + count)), NOW)
-        n += count
-        if rng.random() < 0.5:
-            got += [int(entry[2]) for entry in follower.poll()]
-    while entries := follower.poll():
-        got += [int(entry[2]) for entry in entries]
-    assert got == list(range(n))
-    follower.close()
-    writer.close()
+    writer = Writer(str(tmp_path / "log"), max_size=2000, max_file=100)
+
+    def write(first: int, count: int) -> None:
+        writer.write("stdout", b"".join(b"%d\n" % i for i in range(first, first + count)), NOW)
+
+    assert_followed(writer, write, random.Random(3), lines=3000)
 
 
 def test_follower_goes_on_at_the_oldest_when_it_is_overtaken(tmp_path: Path) -> None:

@@ -43,10 +43,7 @@ class Pauser:
                 raise Conflict(f"Container {container.id} is restarting, wait until the container is running")
             if not container.record.state.alive:
                 raise Conflict(f"container {container.id} is not running")
-            try:
-                await self._freeze(container, frozen=True)  # (2)
-            except CortenError as exc:
-                raise CortenError(f"cannot pause container {container.id}: {exc}") from exc
+            await self._freeze(container, frozen=True, failure="cannot pause")  # (2)
             await self._commit(container, Event.PAUSE)  # (3) (4)
 
     async def unpause(self, reference: str) -> None:
@@ -58,10 +55,7 @@ class Pauser:
         async with self._roster.exclusive(reference) as container:
             if container.record.state.status is not Status.PAUSED:  # (1)
                 raise CortenError(f"Container {container.id} is not paused")
-            try:
-                await self._freeze(container, frozen=False)  # (2)
-            except CortenError as exc:
-                raise CortenError(f"Cannot unpause container {container.id}: {exc}") from exc
+            await self._freeze(container, frozen=False, failure="Cannot unpause")  # (2)
             await self._commit(container, Event.UNPAUSE)  # (3) (4)
 
     async def wake(self, container: Container) -> None:
@@ -69,9 +63,9 @@ class Pauser:
         if container.record.state.status is not Status.PAUSED:
             return
         try:
-            await self._freeze(container, frozen=False)
+            await self._freeze(container, frozen=False, failure="a signal cannot wake")
         except CortenError as exc:  # it ended this moment, or its end will be enforced
-            logger.info("container %s: %s", container.id, exc)
+            logger.info("%s", exc)
         await self._commit(container, Event.UNPAUSE)
 
     async def reconcile(self) -> None:
@@ -86,8 +80,11 @@ class Pauser:
             if state.alive and (state.status is Status.PAUSED) != (container.id in frozen):
                 await self._commit(container, Event.PAUSE if container.id in frozen else Event.UNPAUSE)
 
-    async def _freeze(self, container: Container, *, frozen: bool) -> None:
-        await self._shim.request("freeze", {"id": container.id, "frozen": frozen})
+    async def _freeze(self, container: Container, *, frozen: bool, failure: str) -> None:
+        try:
+            await self._shim.request("freeze", {"id": container.id, "frozen": frozen})
+        except CortenError as exc:
+            raise CortenError(f"{failure} container {container.id}: {exc}") from exc
 
     async def _commit(self, container: Container, event: Event) -> None:
         record = container.record
