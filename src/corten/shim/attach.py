@@ -135,7 +135,7 @@ class Client:
         if self._keys is not None:
             data, detached = self._keys.feed(data)
         if data:
-            streams.feed(data)
+            streams.input.feed(data)
         if detached:
             self.end()
             streams.on_detach()
@@ -263,7 +263,7 @@ class Client:
         """Tell the loop what matters now."""
         mask = WRITE if self._queue else 0
         if self._state == "attached":
-            if self.reads_input and self._streams is not None and not self._streams.input_waits():
+            if self.reads_input and self._streams is not None and not self._streams.input.waits():
                 mask |= READ
         elif not self._input_over:
             mask |= READ  # only to throw it away and to see the peer's end

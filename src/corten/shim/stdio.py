@@ -2,7 +2,7 @@
 
     process --stdout--> Output --+--> log (complete lines)
             --stderr--> Output --+--> every attached client that wants it
-            <--stdin--- Streams <---- every attached client that reads input, in order of arrival
+            <--stdin--- Input <------ every attached client that reads input, in order of arrival
 
 Owns the descriptors of our side. Refuses to know processes: that one ended is told by :meth:`Streams.hurry`.
 What nobody attached to is logged all the same. Output waits for a client that lags, and for a log that says so
@@ -17,7 +17,8 @@ import time
 from corten.linux import terminal
 from corten.shim.attach import STDERR, STDOUT, Client
 from corten.shim.log import LINGER, linger
-from corten.shim.loop import WRITE, note
+from corten.shim.loop import note
+from corten.shim.stdin import Input
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -77,18 +78,14 @@ class Streams:
     __slots__ = (
         "_clients",
         "_hurried",
-        "_input",
-        "_input_ends",
         "_log",
         "_loop",
         "_lost",
         "_noted",
         "_outputs",
         "_owner",
-        "_pending",
         "_tended",
-        "stdin_once",
-        "takes_input",
+        "input",
         "terminal",
     )
 
@@ -101,13 +98,9 @@ class Streams:
         self._lost = self._noted = 0
         self._tended = False
         self.terminal = is_terminal
-        self.takes_input = takes_input
-        self.stdin_once = stdin_once
+        self.input = Input(loop, wanted=takes_input, once=stdin_once, changed=self._refresh_clients)
         self._clients: list[Client] = []
         self._outputs: tuple[Output, ...] = ()
-        self._input = -1
-        self._pending = b""
-        self._input_ends = False
         self._hurried = False
 
     def open(self, *, stdin: int = -1, stdout: int = -1, stderr: int = -1, console: int = -1) -> None:
@@ -118,15 +111,8 @@ class Streams:
         else:
             pairs = ((stdout, STDOUT), (stderr, STDERR))
             self._outputs = tuple(Output(self, fd, stream) for fd, stream in pairs if fd >= 0)
-        self._input = stdin
-        if stdin >= 0:
-            os.set_blocking(stdin, False)
-        else:
-            self.takes_input = False
         self._resume()
-        pending, self._pending = self._pending, b""
-        if pending or self._input_ends:
-            self.feed(pending)
+        self.input.open(stdin)
         self._refresh_clients()
 
     def attach(self, descriptor: int, options: dict[str, Any], early: bytes) -> None:
@@ -144,8 +130,8 @@ class Streams:
         if self.terminal:
             return dict.fromkeys(("console",), self._outputs[0].descriptor) if self._outputs else {}
         found = {NAMES[output.stream]: output.descriptor for output in self._outputs}
-        if self._input >= 0 and not self.stdin_once:
-            found["stdin"] = self._input
+        if self.input.descriptor >= 0 and not self.stdin_once:
+            found["stdin"] = self.input.descriptor
         return found
 
     def resize(self, height: int, width: int) -> None:
@@ -221,7 +207,7 @@ class Streams:
     def hurry(self) -> bool:
         """The process is dead: read what is left, whatever clients lag (it is bounded); whether all has ended."""
         self._hurried = True
-        self.close_input()
+        self.input.close()
         for output in self._outputs:
             for _ in range(_LAST_READS):
                 if not output.read():
@@ -251,61 +237,20 @@ class Streams:
 
     # -- input -------------------------------------------------------------------------------------------------
 
-    def input_waits(self) -> bool:
-        """Whether clients' input has to wait: the process does not read, or does not exist yet."""
-        return bool(self._pending) or self._input < 0
+    @property
+    def takes_input(self) -> bool:
+        """Whether the process has an input that was not ended."""
+        return self.input.wanted
 
-    def feed(self, data: bytes) -> None:
-        """Input for the process; what it does not take now is kept, and clients are not read meanwhile."""
-        if not self.takes_input:
-            return
-        if self._pending or self._input < 0:
-            self._pending += data
-            return
-        if not self._write(data):
-            self._loop.add(self._input, self, WRITE)
-            self._refresh_clients()
-
-    def ready(self, events: int) -> None:
-        """Called by the loop: stdin can be written."""
-        self._loop.remove(self._input)
-        pending, self._pending = self._pending, b""
-        self.feed(pending)
-        if not self._pending:
-            self._refresh_clients()
+    @property
+    def stdin_once(self) -> bool:
+        """Whether the input ends with its first client's."""
+        return self.input.once
 
     def end_input(self) -> None:
         """A client's input has ended: pass that on when stdin is for one attachment only."""
         if self.stdin_once and not self.terminal and self.takes_input:
-            self._input_ends = True
-            if self._input >= 0 and not self._pending:
-                self.close_input()
-
-    def close_input(self) -> None:
-        """Close our end of stdin."""
-        self.takes_input = False
-        self._pending = b""
-        if self._input >= 0:
-            self._loop.remove(self._input)
-            os.close(self._input)
-            self._input = -1
-            self._refresh_clients()
-
-    def _write(self, data: bytes) -> bool:
-        """Whether nothing is left to be written later."""
-        written = 0
-        try:
-            if data:
-                written = os.write(self._input, data)
-        except BlockingIOError:
-            pass
-        except OSError:  # EPIPE: the process has closed its stdin; EIO: its terminal is gone
-            self.close_input()
-            return True
-        self._pending = data[written:]
-        if self._input_ends and not self._pending:
-            self.close_input()
-        return not self._pending
+            self.input.end()
 
     def _refresh_clients(self) -> None:
         for client in self._clients:
@@ -342,7 +287,7 @@ class Streams:
 
     def close(self) -> None:
         """Close everything that is ours; clients are released."""
-        self.close_input()
+        self.input.close()
         for output in self._outputs:
             self._unwatch(output)
             os.close(output.descriptor)
