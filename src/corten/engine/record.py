@@ -14,6 +14,7 @@ from corten.engine.health.checks import UNHEALTHY, Health
 from corten.engine.lifecycle import ACTIVE, ALIVE, Event, Status, advance
 from corten.engine.mounts import MountPoint
 from corten.engine.networks.record import EndpointRecord
+from corten.engine.spec.storage import tree_limit
 from corten.oci.digest import Digest
 
 COLLECTION: Final = "containers"
@@ -169,6 +170,11 @@ class ContainerRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     def chain(self) -> Digest | None:
         """The image's unpacked root; None for a container on nothing."""
         return Digest(self.chain_id) if self.chain_id else None
+
+    @property
+    def tree_limit(self) -> int:
+        """Bytes it may write into its own layer, 0 for any."""
+        return tree_limit(self.host.StorageOpt)
 
     def images(self) -> list[tuple[str, str]]:
         """(who uses it, image id): the container its own, each of its mounts one."""

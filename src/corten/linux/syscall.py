@@ -29,16 +29,19 @@ _SHARED: Final[Mapping[str, int]] = {
     "openat2": 437,
     "pidfd_getfd": 438,
     "mount_setattr": 442,
+    "quotactl_fd": 443,
 }
 _X86_64: Final[Mapping[str, int]] = {
     "getcwd": 79, "setfsuid": 122, "setfsgid": 123, "capget": 125, "capset": 126, "personality": 135,
-    "pivot_root": 155, "prctl": 157, "mount": 165, "umount2": 166, "sethostname": 170, "setdomainname": 171,
-    "keyctl": 250, "ioprio_set": 251, "unshare": 272, "setns": 308, "sched_setattr": 314, "renameat2": 316,
+    "fstatfs": 138, "pivot_root": 155, "prctl": 157, "mount": 165, "umount2": 166, "sethostname": 170,
+    "setdomainname": 171, "keyctl": 250, "ioprio_set": 251, "unshare": 272, "setns": 308, "sched_setattr": 314,
+    "renameat2": 316,
     "seccomp": 317, "bpf": 321, "execveat": 322,
 }  # fmt: skip
 _ARM64: Final[Mapping[str, int]] = {
-    "getcwd": 17, "ioprio_set": 30, "umount2": 39, "mount": 40, "pivot_root": 41, "capget": 90, "capset": 91,
-    "personality": 92, "unshare": 97, "setfsuid": 151, "setfsgid": 152, "sethostname": 161, "setdomainname": 162,
+    "getcwd": 17, "ioprio_set": 30, "umount2": 39, "mount": 40, "pivot_root": 41, "fstatfs": 44, "capget": 90,
+    "capset": 91, "personality": 92, "unshare": 97, "setfsuid": 151, "setfsgid": 152, "sethostname": 161,
+    "setdomainname": 162,
     "prctl": 167, "keyctl": 219, "setns": 268, "sched_setattr": 274, "renameat2": 276, "seccomp": 277,
     "bpf": 280, "execveat": 281,
 }  # fmt: skip

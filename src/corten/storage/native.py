@@ -30,14 +30,18 @@ class NativeTrees:
     """:class:`corten.storage.trees.Trees` by plain copies."""
 
     name = "native"
+    limits = None
 
     def __init__(self, layers: LayerStore, directories: TreeDirectories, init_root: Path) -> None:
         self._layers = layers
         self._directories = directories
         self._init_root = init_root
 
-    def prepare(self, container_id: str, chain: Digest | None) -> list[Mount]:
-        """(1) drop a half-made copy  (2) copy image and init layer  (3) tree.json, with the size of the copy."""
+    def prepare(self, container_id: str, chain: Digest | None, limit: int = 0) -> list[Mount]:
+        """A limit is refused before: none could be kept.
+
+        (1) drop a half-made copy  (2) copy image and init layer  (3) tree.json, with the size of the copy.
+        """
         directory = self._directories.path(container_id)
         if self._directories.record(container_id) is None:
             remove_tree(directory)  # (1)

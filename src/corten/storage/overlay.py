@@ -23,6 +23,7 @@ from corten.linux.namespace import CLONE_FS
 from corten.oci.digest import Digest
 from corten.storage import initlayer
 from corten.storage.layer.store import LayerStore, copy_directory_status
+from corten.storage.limits import Limits
 from corten.storage.trees import Mount, TreeDirectories, TreeRecord
 from corten.storage.usage import file_bytes
 
@@ -39,22 +40,27 @@ class OverlayTrees:
         self._layers = layers
         self._directories = directories
         self._init_root = init_root
+        self.limits = Limits(directories.root)
 
-    def prepare(self, container_id: str, chain: Digest | None) -> list[Mount]:
-        """(1) the init layer  (2) upper, with the owner and mode of the image's root, and work  (3) tree.json."""
+    def prepare(self, container_id: str, chain: Digest | None, limit: int = 0) -> list[Mount]:
+        """(1) the init layer  (2) the limit  (3) upper, with the owner and mode of the image's root, and work
+        (4) tree.json.
+        """
         lowers = self._layers.lowers(chain)
         init = initlayer.ensure(self._init_root, _init_name(chain), lowers)  # (1)
         if self._directories.record(container_id) is None:
             directory = self._directories.path(container_id)
             directory.mkdir(mode=0o700, exist_ok=True)
-            (directory / "upper").mkdir(mode=0o755, exist_ok=True)  # (2)
+            if limit:
+                self.limits.assign(directory, limit)  # (2)
+            (directory / "upper").mkdir(mode=0o755, exist_ok=True)  # (3)
             (directory / "work").mkdir(mode=0o700, exist_ok=True)
             top = os.open(init, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
                 copy_directory_status(top, directory / "upper")
             finally:
                 os.close(top)
-            self._directories.commit(container_id, TreeRecord(str(chain or "")))  # (3)
+            self._directories.commit(container_id, TreeRecord(str(chain or "")))  # (4)
         return [self._mount(container_id, chain)]
 
     def view(self, chain: Digest) -> list[Mount]:

@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
-from corten.errors import Conflict, NotFound, NotSupported
+from corten.errors import Conflict, InvalidArgument, NotFound, NotSupported
 from corten.linux.removal import remove_tree
 from corten.oci.digest import Digest
 from corten.storage import changes, native, overlay
 from corten.storage.layer import pack
 from corten.storage.layer.store import LayerStore
 from corten.storage.layer.writer import LayerWriter
+from corten.storage.limits import UNSUPPORTED
 from corten.storage.trees import Mount, TreeDirectories, Trees
 
 
@@ -85,9 +86,16 @@ class Snapshotter:
 
     # -- containers' trees
 
-    def prepare(self, container_id: str, chain: Digest | None) -> list[Mount]:
-        """Make a container's tree on an image (None: on nothing), or find it again; its mounts."""
-        return self._trees.prepare(container_id, chain)
+    def check_limit(self, limit: int) -> None:
+        """Raises InvalidArgument, with dockerd's text, when a container cannot be kept below ``limit`` bytes here."""
+        if limit and not (self._trees.limits and self._trees.limits.supported):
+            raise InvalidArgument(UNSUPPORTED)
+
+    def prepare(self, container_id: str, chain: Digest | None, limit: int = 0) -> list[Mount]:
+        """Make a container's tree on an image (None: on nothing), or find it again; its mounts. It may write ``limit``
+        bytes, 0 for any.
+        """
+        return self._trees.prepare(container_id, chain, limit)
 
     def view(self, chain: Digest) -> list[Mount]:
         """Read-only mounts of an image."""

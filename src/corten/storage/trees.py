@@ -10,6 +10,7 @@ and :meth:`Trees.prepare` makes an unwritten tree again when a power cut lost it
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import secrets
@@ -23,6 +24,7 @@ from corten.errors import CorruptData, InvalidArgument, NotFound
 from corten.linux.removal import remove_tree
 from corten.oci.digest import Digest
 from corten.storage.durable import write_file
+from corten.storage.limits import Limits
 
 _ID: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,127}\Z")
 _DEAD: Final = ".dead-"
@@ -46,8 +48,15 @@ class Trees(Protocol):
 
     name: str
 
-    def prepare(self, container_id: str, chain: Digest | None) -> list[Mount]:
-        """Make a tree on ``chain`` (None: on nothing), or find it again; its mounts."""
+    @property
+    def limits(self) -> Limits | None:
+        """What keeps containers below a size; None where nothing does."""
+        ...
+
+    def prepare(self, container_id: str, chain: Digest | None, limit: int = 0) -> list[Mount]:
+        """Make a tree on ``chain`` (None: on nothing), or find it again; its mounts. A container may write ``limit``
+        bytes, 0 for any.
+        """
         ...
 
     def view(self, chain: Digest) -> list[Mount]:
@@ -128,6 +137,11 @@ class TreeDirectories:
             os.rename(place, dead)
         except FileNotFoundError:
             return
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            (place / "tree.json").unlink(missing_ok=True)  # the folder is a project's: nothing of another moves in it
+            dead = place
         remove_tree(dead)
 
     def leftovers(self) -> list[Path]:

@@ -93,7 +93,7 @@ REFUSED_WORDS = {
 #: Rows whose answer depends on the host, on networks or on other objects, and the test that asks for it.
 ELSEWHERE = {
     "cpu-rt-period": "unit/engine/test_limits.py", "cpu-rt-runtime": "unit/engine/test_limits.py",
-    "gpus": "compat/test_cdi.py", "volume-driver": "compat/test_options.py",
+    "gpus": "compat/test_cdi.py", "storage-opt": "compat/test_options.py", "volume-driver": "compat/test_options.py",
     **dict.fromkeys(("ip", "ip6", "link-local-ip", "network-alias"), "unit/network/test_settings.py"),
 }  # fmt: skip
 
@@ -170,7 +170,7 @@ def test_every_field_has_a_row() -> None:
 
 
 FIELD_VALUES = {
-    "KernelMemoryTCP": 5, "Cgroup": "x", "StorageOpt": {"size": "1g"}, "Isolation": "hyperv", "CpuCount": 1, "CpuPercent": 1,
+    "KernelMemoryTCP": 5, "Cgroup": "x", "Isolation": "hyperv", "CpuCount": 1, "CpuPercent": 1,
     "IOMaximumIOps": 1, "IOMaximumBandwidth": 1,
 }  # fmt: skip
 

@@ -43,6 +43,7 @@ class Exporter:
             raise Conflict(f"You cannot export container {container.id} which is Dead")
         if status is Status.REMOVING or container.removing:
             raise Conflict(f"You cannot export container {container.id} which is being removed")
-        await complete(self._pool, lambda: self._snapshotter.prepare(container.id, container.record.chain))
+        record = container.record
+        await complete(self._pool, lambda: self._snapshotter.prepare(record.id, record.chain, record.tree_limit))
         self._notices.container(container.record, "export")
         return stream(self._pool, self._snapshotter.export(container.id))

@@ -71,7 +71,7 @@ class ContainerCommitter:
             author=author,
             comment=comment,
         )
-        await asyncio.to_thread(self._snapshotter.prepare, record.id, record.chain)
+        await asyncio.to_thread(self._snapshotter.prepare, record.id, record.chain, record.tree_limit)
         async with self._frozen(container, pause=pause):  # (2)
             stored = await self._committer.intake(self._snapshotter.diff(record.id))  # (3) (4)
         image = await self._committer.commit(child, name, stored)  # (5)

@@ -39,11 +39,11 @@ from corten.engine.runtimes import Runtimes
 from corten.engine.spec import checks, foreign, merge, refusals
 from corten.engine.spec.completion import complete
 from corten.engine.spec.limits import HostLimits, check_limits
+from corten.engine.spec.storage import tree_limit
 from corten.engine.userns import UserNamespaces
 from corten.engine.volumes import VolumeService
 from corten.errors import InvalidArgument, NoSuchContainer
 from corten.logs import driver
-from corten.oci.digest import Digest
 from corten.storage.snapshot import Snapshotter
 from corten.storage.trees import Mount
 
@@ -126,7 +126,7 @@ class Creator:
             volumes = await self._volumes.resolve(points, image.chain_id, container_id, undo)  # (5)
             record = msgspec.structs.replace(record, mounts=volumes)
             undo.callback(self._delete_files, container_id)
-            make_files = partial(self._make_files, container_id, image.chain_id)
+            make_files = partial(self._make_files, record)
             container, rootfs = await self._roster.add(record, make_files)  # (6) (7)
             container.rootfs = rootfs
             undo.pop_all()
@@ -145,6 +145,7 @@ class Creator:
             raise InvalidArgument("config cannot be empty in order to create a container")
         refusals.refuse(config, host)
         checks.check(config, host, self._modules)
+        self._snapshotter.check_limit(tree_limit(host.StorageOpt))
         host, warnings = check_limits(host, self._limits)
         if host.NetworkMode == "host" and host.PortBindings:
             warnings.append("Published ports are discarded when using host network mode")
@@ -176,9 +177,9 @@ class Creator:
             raise InvalidArgument(f"image {point.source} has no files to mount")
         return msgspec.structs.replace(point, image=str(image.id), layers=tuple(map(str, layers)))
 
-    def _make_files(self, container_id: str, chain_id: Digest | None) -> list[Mount]:
-        rootfs = self._snapshotter.prepare(container_id, chain_id)
-        os.makedirs(f"{self._config.container_directory(container_id)}/log", 0o700)
+    def _make_files(self, record: ContainerRecord) -> list[Mount]:
+        rootfs = self._snapshotter.prepare(record.id, record.chain, record.tree_limit)
+        os.makedirs(f"{self._config.container_directory(record.id)}/log", 0o700)
         return rootfs
 
     def _delete_files(self, container_id: str) -> None:

@@ -78,7 +78,7 @@ class Listing:
         directory = self._config.container_directory(record.id)
         mounted = container.rootfs
         if mounted is None:
-            mounted = await asyncio.to_thread(self._snapshotter.prepare, record.id, record.chain)
+            mounted = await asyncio.to_thread(self._snapshotter.prepare, record.id, record.chain, record.tree_limit)
         graph = render.graph(mounted)
         paths = Paths(directory=directory, log=self._facts.shown_log_path(record), graph=graph)
         found = render.inspect(record, paths, self._execs.of(record.id), await self._sizes(record, wanted=size))

@@ -171,7 +171,9 @@ class Starter:
         host = record.host
         if container.rootfs is None:
             # The record is durable, its tree is not: after a power cut it may have to be made again.
-            container.rootfs = await asyncio.to_thread(self._snapshotter.prepare, record.id, record.chain)
+            container.rootfs = await asyncio.to_thread(
+                self._snapshotter.prepare, record.id, record.chain, record.tree_limit
+            )
         log = self._facts.log(record)
         if "sink" in log:
             await asyncio.to_thread(logging.connect, log)

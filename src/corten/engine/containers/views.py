@@ -71,7 +71,9 @@ class Views:
         id_map = record.id_map if record.state.alive else None
         await self._volumes.prepare_sources(record.mounts)
         if container.rootfs is None:
-            container.rootfs = await asyncio.to_thread(self._snapshotter.prepare, record.id, record.chain)
+            container.rootfs = await asyncio.to_thread(
+                self._snapshotter.prepare, record.id, record.chain, record.tree_limit
+            )
         files = await asyncio.to_thread(_present, self._facts.files(record))
         message: dict[str, Any] = {
             "id": record.id,

@@ -10,6 +10,7 @@ from corten.engine.mounts import check_tmpfs
 from corten.engine.signals import parse_signal
 from corten.engine.spec import capabilities
 from corten.engine.spec.security import Modules, check_modules, parse_security
+from corten.engine.spec.storage import tree_limit
 from corten.errors import InvalidArgument
 
 JOIN: Final = "container:"
@@ -27,7 +28,7 @@ def check(config: ContainerConfig, host: HostConfig, modules: Modules) -> None:
     _check_modes(host)
     _check_conflicts(config, host)
     _check_host(host)
-    _check_storage(host)
+    tree_limit(host.StorageOpt)
     _check_security(host, modules)
 
 
@@ -95,14 +96,6 @@ def _check_host(host: HostConfig) -> None:
             raise InvalidArgument(
                 f"ulimit soft limit must be less than or equal to hard limit: {limit.Soft} > {limit.Hard}"
             )
-
-
-def _check_storage(host: HostConfig) -> None:
-    """Quotas of the writable layer: on no file system yet, so the answer is that of Docker on most hosts."""
-    for name in host.StorageOpt or {}:
-        if name.lower() != "size":
-            raise InvalidArgument(f"unknown option {name}")
-        raise InvalidArgument("--storage-opt is supported only for overlay over xfs with 'pquota' mount option")
 
 
 def _check_security(host: HostConfig, modules: Modules) -> None:
