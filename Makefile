@@ -35,8 +35,10 @@ test-long: prepare ## kill tests and loads, at their full length
 prepare-vm:
 	@scripts/prepare vm
 
-test-vm: prepare prepare-vm ## the kernel tests in a virtual machine: Debian's stock kernel, pure cgroup v2, no KVM
+test-vm: prepare prepare-vm ## in a virtual machine without KVM, Debian's stock kernel, cgroup v2: the kernel tests, and the engine under systemd
 	scripts/vm python3 -m pytest -p no:cacheprovider -m '"not long"' --timeout 600 tests/kernel
+	VM_INIT=systemd scripts/vm python3 -m pytest -p no:cacheprovider -m '"not long"' --timeout 600 tests/e2e/test_main_job.py \
+	    tests/api tests/kernel/cgroup tests/kernel/runtime/test_podman.py tests/kernel/runtime/test_containerd.py
 
 check: prepare ## ruff, mypy strict, import contracts
 	$(VENV)/bin/ruff check src tests bench
@@ -51,6 +53,7 @@ prepare-bench:
 	@scripts/debian-rootfs $(NGINX) nginx-light
 
 bench: prepare-bench ## side by side with Debian's docker, runc and crun; one table, results kept as JSON
+	@$(PY) -m compileall -q src # as an installation has it
 	scripts/private $(PY) -m bench $(BENCH)
 
 dev: prepare ## an environment to work in: editable install and all tools
