@@ -59,6 +59,7 @@ class Bundle:
         self.directory = directory
         self.rootfs = rootfs
         self.parent = f"/corten-test-{secrets.token_hex(4)}"
+        self.separator = "/"
         self.root = directory / "state"
         self.ids: list[str] = []
         self.command = [*seal.lean_command("corten.runtime.main"), "--root", str(self.root)]
@@ -84,7 +85,7 @@ class Bundle:
         """config.json for one more container; returns its id."""
         identifier = f"c{len(self.ids)}"
         self.ids.append(identifier)
-        self.spec["linux"]["cgroupsPath"] = f"{self.parent}/{identifier}"
+        self.spec["linux"]["cgroupsPath"] = f"{self.parent}{self.separator}{identifier}"
         (self.directory / "config.json").write_text(json.dumps(self.spec))
         return identifier
 

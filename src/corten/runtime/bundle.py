@@ -62,7 +62,7 @@ def cgroup_path(spec: dict[str, Any], identifier: str) -> str:
     """``linux.cgroupsPath``, else a group of this runtime's own; systemd's ``slice:prefix:name`` is refused."""
     path = (spec.get("linux") or {}).get("cgroupsPath") or ""
     if ":" in path:
-        raise InvalidArgument(f"linux.cgroupsPath {path!r} is for the systemd manager; use the cgroupfs manager")
+        raise InvalidArgument(f"linux.cgroupsPath {path!r} is for the systemd manager: use --systemd-cgroup")
     if ".." in path.split("/"):
         raise InvalidArgument(f"linux.cgroupsPath {path!r} must not contain '..'")
     if not path:

@@ -25,6 +25,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal as _signal
     from typing import Any, Final
+
+    from corten.cgroup.scope import Placeholder, Scope
 else:
     import _signal
 
@@ -97,12 +99,18 @@ def create(host: Host, identifier: str, options: Options, *, detached: bool = Tr
     directory, spec = bundle.load(options.values.get("bundle") or ".")
     check_console(console, terminal=bool(spec["process"].get("terminal")), detached=detached)
     os.chdir(directory)  # sources of bind mounts and hooks' arguments may be relative to it
-    held = state.create(host.root, identifier, directory, spec, bundle.cgroup_path(spec, identifier))  # (1)
+    place = _scope(spec, identifier) if host.systemd else None
+    path = place.path if place is not None else bundle.cgroup_path(spec, identifier)
+    held = state.create(host.root, identifier, directory, spec, path)  # (1)
     held.document["no_new_keyring"] = "no-new-keyring" in options.switches
     group: Group | None = None
     started: container.Started | None = None
+    placeholder: Placeholder | None = None
     try:
-        group = _group(host, held)  # (2)
+        _check_group(host, path)  # (2)
+        if place is not None:
+            placeholder = _begin(host, held, place)
+        group = _group(host, held)
         os.mkfifo(held.fifo, 0o600)  # (3)
         request = _request(host, held, group, options)
         started = container.start(request)
@@ -112,10 +120,14 @@ def create(host: Host, identifier: str, options: Options, *, detached: bool = Tr
         host.debug(f"container {identifier}: pid {started.pid}, cgroup {group.path}")
         launch = Launch(host, held, started, console)
         launch.follow(until_ready=True)  # (5) (6)
+        if placeholder is not None:
+            placeholder.end()
         if pidfd_socket:
             handover.send(pidfd_socket, b"pidfd", started.pidfd)
         write_pid(pid_file, started.pid)  # (7)
     except BaseException:
+        if placeholder is not None:
+            placeholder.end()
         _undo(host, held, group, started)
         raise
     return launch
@@ -129,16 +141,32 @@ def check_console(console_socket: str, *, terminal: bool, detached: bool) -> Non
         raise errors.InvalidArgument("cannot use console socket if runc will not detach or allocate tty")
 
 
-def _group(host: Host, held: state.Container) -> Group:
+def _scope(spec: dict[str, Any], identifier: str) -> Scope:
+    from corten.runtime import scopes
+
+    return scopes.place(spec, identifier)
+
+
+def _begin(host: Host, held: state.Container, place: Scope) -> Placeholder:
+    from corten.runtime import scopes
+
+    return scopes.begin(host, held, place)
+
+
+def _check_group(host: Host, path: str) -> None:
     """A group of the container's own: in a frozen one it would never begin, and what ends it would end others."""
-    path = held.document["cgroup_path"]
     found = Group(host.hierarchy, path)
     if found.exists():
         if found.is_frozen():
             raise errors.RuntimeFailure(f"container's cgroup unexpectedly frozen: {path}")
         if count := len(found.pids()):
             raise errors.RuntimeFailure(f"container's cgroup is not empty: {count} process(es) found in {path}")
-    group = Group.create(host.hierarchy, path, (held.spec.get("linux") or {}).get("resources") or {})
+
+
+def _group(host: Host, held: state.Container) -> Group:
+    group = Group.create(
+        host.hierarchy, held.document["cgroup_path"], (held.spec.get("linux") or {}).get("resources") or {}
+    )
     for text in group.warnings:
         host.warn(text)
     return group
@@ -170,7 +198,9 @@ def _undo(host: Host, held: state.Container, group: Group | None, started: conta
         linux_process.wait_exit(started.pidfd, block=True)
     if group is not None:
         group.kill()
-        group.delete()
+        removal.delete_group(host, held, group)
+    elif held.unit:
+        removal.end_scope(host, held.unit)
     held.remove()
     if started is not None:
         removal.after_the_end(host, held)

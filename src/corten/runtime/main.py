@@ -127,11 +127,17 @@ def _dispatch(options: flags.Options, command: str, rest: list[str], log: Log) -
 
 
 def _check_globals(options: flags.Options) -> None:
-    if "systemd-cgroup" in options.switches or options.values.get("cgroup-manager") == "systemd":
-        raise errors.NotSupported("--systemd-cgroup is not supported: use the cgroupfs manager")
-    options.choice("cgroup-manager", ("cgroupfs",))
+    options.choice("cgroup-manager", ("cgroupfs", "systemd"))
+    if _wants_systemd(options) and not os.path.isdir("/run/systemd/system"):  # sd_booted(3)
+        raise errors.Unavailable(
+            "systemd cgroup flag passed, but systemd support for managing cgroups is not available"
+        )
     if options.choice("rootless", ("auto", "false", "true")) == "true":
         raise errors.NotSupported("--rootless=true is not supported: containers here are made by root")
+
+
+def _wants_systemd(options: flags.Options) -> bool:
+    return "systemd-cgroup" in options.switches or options.values.get("cgroup-manager") == "systemd"
 
 
 def _host(options: flags.Options, log: Log) -> Host:
@@ -139,7 +145,7 @@ def _host(options: flags.Options, log: Log) -> Host:
     from corten.runtime.state import Host
 
     root = os.path.abspath(options.values.get("root") or _DEFAULT_ROOT)
-    return Host(root, hierarchy.detect(), warn=log.warn, debug=log.debug)
+    return Host(root, hierarchy.detect(), warn=log.warn, debug=log.debug, systemd=_wants_systemd(options))
 
 
 def _describe(command: str, parsed: flags.Options) -> int:

@@ -119,6 +119,10 @@ def update(host: Host, identifier: str, options: Options) -> None:
     validate_resources(resources)
     resources.pop("devices", None)  # runc's rule: the allow list is that of the creation
     group = held.group(host.hierarchy)
+    if held.unit:
+        from corten.runtime import scopes
+
+        scopes.change(host, held.unit, resources)
     group.update(resources)
     for text in group.warnings:
         host.warn(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from corten.cgroup.group import Group
 from corten.errors import Conflict
 from corten.runtime import hooks, state
 from corten.runtime.state import Host
@@ -22,9 +23,23 @@ def destroy(host: Host, held: state.Container) -> None:
     """The group with whatever still runs in it, and the directory."""
     group = held.group(host.hierarchy)
     group.kill()
-    group.delete()
+    delete_group(host, held, group)
     held.remove()
     after_the_end(host, held)
+
+
+def delete_group(host: Host, held: state.Container, group: Group) -> None:
+    """A group whose processes are dead; one that is systemd's goes with its unit."""
+    if held.unit:
+        end_scope(host, held.unit)
+    group.delete()
+
+
+def end_scope(host: Host, unit: str) -> None:
+    """Stop a unit of systemd's."""
+    from corten.runtime import scopes
+
+    scopes.end(host, unit)
 
 
 def after_the_end(host: Host, held: state.Container) -> None:

@@ -33,16 +33,23 @@ _PUNCTUATION: Final = "_+-."
 
 class Host:
     """What every command works on: ``root``, the directory of all containers' states, the ``hierarchy`` of cgroups, and
-    whom to tell: ``warn`` and ``debug`` take one sentence each.
+    whom to tell: ``warn`` and ``debug`` take one sentence each. ``systemd``: new groups are scopes of systemd's.
     """
 
-    __slots__ = ("debug", "hierarchy", "root", "warn")
+    __slots__ = ("debug", "hierarchy", "root", "systemd", "warn")
 
     def __init__(
-        self, root: str, hierarchy: Hierarchy, *, warn: Callable[[str], None], debug: Callable[[str], None]
+        self,
+        root: str,
+        hierarchy: Hierarchy,
+        *,
+        warn: Callable[[str], None],
+        debug: Callable[[str], None],
+        systemd: bool = False,
     ) -> None:
         self.root = root
         self.hierarchy = hierarchy
+        self.systemd = systemd
         self.warn = warn
         self.debug = debug
 
@@ -71,6 +78,11 @@ class Container:
     def spec(self) -> dict[str, Any]:
         """The OCI document it was created from."""
         return self.document["spec"]  # type: ignore[no-any-return]
+
+    @property
+    def unit(self) -> str:
+        """systemd's name for its cgroup, "" when systemd did not make it."""
+        return str(self.document.get("systemd_unit") or "")
 
     def group(self, hierarchy: Hierarchy) -> Group:
         """Its cgroup."""

@@ -184,7 +184,10 @@ def test_namespaces_by_path(bundle: Bundle) -> None:
     ("change", "text"),
     [
         (lambda spec: spec["linux"]["namespaces"].append({"type": "user"}), "linux: no uid mappings found"),
-        (lambda spec: spec["linux"].update(cgroupsPath="a.slice:x:y"), "cgroupfs manager"),
+        (
+            lambda spec: spec["linux"].update(cgroupsPath="a.slice:x:y"),
+            "is for the systemd manager: use --systemd-cgroup",
+        ),
         (lambda spec: spec["process"].update(apparmorProfile="x"), "apparmorProfile: profile 'x' is not loaded"),
         (lambda spec: spec["process"].update(selinuxLabel="x"), "selinuxLabel"),
     ],
@@ -198,10 +201,12 @@ def test_what_is_not_supported_is_refused_by_name(bundle: Bundle, change, text: 
     assert text in bundle.call("run", "-b", str(bundle.directory), identifier).stderr, path
 
 
-def test_systemd_cgroups_are_refused(bundle: Bundle) -> None:
-    output = bundle.call("--systemd-cgroup", "list")
+@pytest.mark.skipif(os.path.isdir("/run/systemd/system"), reason="there is a systemd: see test_scopes")
+@pytest.mark.parametrize("flag", ["--systemd-cgroup", "--cgroup-manager=systemd"])
+def test_without_systemd_its_cgroups_are_refused(bundle: Bundle, flag: str) -> None:
+    output = bundle.call(flag, "list")
     assert output.returncode == 1
-    assert "cgroupfs" in output.stderr
+    assert "systemd support for managing cgroups is not available" in output.stderr
 
 
 def test_features_and_spec(bundle: Bundle, tmp_path: Path) -> None:
