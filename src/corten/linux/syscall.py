@@ -50,17 +50,31 @@ _BY_MACHINE: Final[Mapping[str, Mapping[str, int]]] = {"x86_64": _X86_64, "aarch
 MACHINE: Final = os.uname().machine
 NUMBERS: Final[Mapping[str, int]] = {**_BY_MACHINE.get(MACHINE, {}), **_SHARED}
 
-_long: Final = ctypes.c_long
-_syscall: Final = ctypes.PyDLL(None, use_errno=True).syscall
-_syscall.restype = _long
+_MOST: Final = 6
+
+
+def _prototypes() -> list[ctypes._NamedFuncPointer]:
+    """syscall(2) by its number of arguments. Each is as wide as a register, which ``c_void_p`` takes an integer, bytes,
+    an array or None for without another object."""
+    libc = ctypes.PyDLL(None, use_errno=True)
+    found = []
+    for count in range(_MOST + 1):
+        function = libc["syscall"]
+        function.restype = ctypes.c_long
+        function.argtypes = [ctypes.c_long, *[ctypes.c_void_p] * count]
+        found.append(function)
+    return found
+
+
+_SYSCALL: Final = _prototypes()
 
 
 def call(name: str, *arguments: object, operand: str | bytes | int | None = None) -> int:
-    """Make the system call ``name``: integers go as ``long``, bytes and ctypes arrays as pointers, None as NULL.
+    """Make the system call ``name``: integers go as registers, bytes and ctypes arrays as pointers, None as NULL.
 
     Raises :class:`OSError` with the call's name in its text and ``operand`` as its file name.
     """
-    result: int = _syscall(_long(NUMBERS[name]), *[_long(a) if a.__class__ is int else a for a in arguments])
+    result: int = _SYSCALL[len(arguments)](NUMBERS[name], *arguments)
     if result == -1:
         number = ctypes.get_errno()
         raise OSError(number, f"{name}: {os.strerror(number)}", operand)
