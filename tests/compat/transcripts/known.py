@@ -39,13 +39,14 @@ LOOKUP: Final = "the resolver's text"
 SANDBOX: Final = "a network namespace has no name in the file system; the path is that of the process"
 ITSELF: Final = "an engine's own name, versions, parts and identity"
 DRIVERS: Final = "the log drivers of clouds and the network drivers ipvlan, macvlan and overlay are not there"
+OVER: Final = "a container that has ended has no network namespace, and is in no network, any more"
 LIVE: Final = "containers always survive the engine"
 
 #: Texts in lower case that began with a capital in 20.10.
 _LOWER: Final = (
     "*container * is not running", "*container * is paused, unpause the container before exec",
     "*invalid filter 'nosuch'", "*range of CPUs is from 0.01 to 2.00, as there are only 2 CPUs available",
-    "*invalid signal: *", "*invalid IPC mode: nosuch", "*cannot kill container: *",
+    "*no command specified", "*invalid signal: *", "*invalid IPC mode: nosuch", "*cannot kill container: *",
     '*cannot remove container "/made": container is running: stop the container before removing or force remove',
 )  # fmt: skip
 
@@ -61,6 +62,8 @@ KNOWN: Final[tuple[Known, ...]] = (
     Known("*", "*", "*.VirtualSize", "*", SIZE),
     Known("*", "*", "*.State.Pid", "*", VOLATILE),
     Known("*", "*", "*.SandboxKey", '"/proc/*/ns/net"', SANDBOX),
+    Known("inspect-bare", "inspect bare", "*.NetworkID", '""', OVER),
+    Known("inspect-bare", "inspect bare", "*.Sandbox*", '""', OVER),
     Known("inspect-container", "inspect *", "[[]0].Mounts*", "*", ORDER),
     Known("inspect-container", "ps *", "out 1", "seen 90/udp, 127.0.0.1:<port>->80/tcp * bridge 2", ORDER),
     *(Known("*", "*", "err 1", text, NEWER) for text in _LOWER),

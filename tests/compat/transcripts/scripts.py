@@ -26,6 +26,22 @@ SCRIPTS: Final[dict[str, str]] = {
         rm lives
         ps -aq
     """,
+    "inspect-bare": """
+        create --name bare busybox true
+        inspect bare
+        create --name none -it --network none busybox
+        create --name none -it --network none busybox sh
+        inspect none
+        create --name host --network host --privileged --restart always --pid host --ipc host --uts host busybox true
+        inspect host
+        create --name odd --entrypoint "" --health-cmd true --no-healthcheck busybox true
+        create --name odd --entrypoint "" -e EMPTY= -l x --tmpfs /t --gpus all busybox true
+        create --name odd --entrypoint "" -e EMPTY= -l x --tmpfs /t --group-add 5 --oom-score-adj 5 busybox true
+        inspect odd
+        start bare
+        wait bare
+        inspect bare
+        rm -f bare none host odd""",
     "inspect-container": """
         create --name seen -h host --domainname example -u 1:1 -w /tmp -e A=B -l k=v -p 127.0.0.1::80 --expose 90/udp -v /anon -v named:/named:ro --tmpfs /t:size=1m --cap-add NET_ADMIN --cap-drop MKNOD --memory 64m --cpus 0.5 --pids-limit 50 --ulimit nofile=100:200 --dns 127.0.0.9 --add-host x:127.0.0.8 --shm-size 1m --stop-signal USR1 --stop-timeout 3 --sysctl net.ipv4.ip_forward=0 --security-opt no-new-privileges --init --log-opt max-size=1m --read-only busybox sleep 60
         inspect seen

@@ -43,6 +43,7 @@ def complete_host(host: HostConfig, engine: EngineConfig) -> HostConfig:
         MaskedPaths=_paths(host.MaskedPaths, defaults.MASKED_PATHS, privileged=privileged),
         Runtime=host.Runtime or engine.default_runtime or OWN,
         ReadonlyPaths=_paths(host.ReadonlyPaths, defaults.READONLY_PATHS, privileged=privileged),
+        SecurityOpt=_security(host),
     )
 
 
@@ -52,6 +53,13 @@ def log_config(given: LogConfig, engine: EngineConfig) -> LogConfig:
     same = name == engine.log_driver
     own = {key: value for key, value in engine.log_options.items() if same or key.startswith("cache-")}
     return LogConfig(Type=name, Config={**own, **(given.Config or {})})
+
+
+def _security(host: HostConfig) -> list[str] | None:
+    """What sees the host's processes is not labelled; dockerd writes it down, whether the host has SELinux or not."""
+    if host.SecurityOpt is None and (host.Privileged or "host" in (host.IpcMode, host.PidMode)):
+        return ["label=disable"]
+    return host.SecurityOpt
 
 
 def _paths(wanted: list[str] | None, standard: tuple[str, ...], *, privileged: bool) -> list[str] | None:

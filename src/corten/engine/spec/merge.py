@@ -32,7 +32,7 @@ def merge(client: ContainerConfig, image: oci.ContainerConfig) -> ContainerConfi
         client,
         User=client.User or image.user,
         ExposedPorts=_joined(image.exposed_ports, client.ExposedPorts),
-        Env=_environment(client.Env or [], image.env or ()),
+        Env=_environment(client.Env, image.env),
         Labels={**(image.labels or {}), **(client.Labels or {})},
         Volumes=_joined(image.volumes, client.Volumes),
         WorkingDir=client.WorkingDir or image.working_dir,
@@ -59,13 +59,16 @@ def _healthcheck(client: HealthConfig | None, image: oci.Healthcheck | None) -> 
 
 
 def _joined(first: Mapping[str, Keys] | None, second: dict[str, Keys] | None) -> dict[str, Keys] | None:
-    if not first and not second:
-        return second
-    return {**(first or {}), **(second or {})}
+    """A client that names none has the image's, whether these are none or an empty set."""
+    if not second:
+        return None if first is None else dict(first)
+    return {**(first or {}), **second}
 
 
-def _environment(client: list[str], image: tuple[str, ...]) -> list[str]:
+def _environment(client: list[str] | None, image: tuple[str, ...] | None) -> list[str] | None:
     """The client's variables, then those of the image it does not name."""
+    if not client or image is None:
+        return list(image) if image is not None else client or None
     named = {entry.partition("=")[0] for entry in client}
     return [*client, *(entry for entry in image if entry.partition("=")[0] not in named)]
 
