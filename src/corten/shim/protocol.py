@@ -9,7 +9,8 @@
       |-- {seq, "namespaces", uids, gids, network} ----->|  only for a container with a user namespace
       |<- {seq, ok: {roles}} + fds ----------------------|
       |-- {seq, "start", id, spec, ...} + fds ---------->|  clone3
-      |<- {seq, ok: {pid, started_at, ...}} + fds -------|  after execve
+      |<- {seq, ok: {pid, started_at, ...}} + fds -------|  after execve; "start_foreign" with a field "runtime" and the
+      |                                                  |  same answer once that runtime's commands have ended
       |-- {seq, "attach", id, ...} + client socket ----->|  from here on the client's bytes do not pass the engine
       |<- {seq, ok: {}} ---------------------------------|
       |-- {seq, "view", id, rootfs, mounts, ...} ------->|  a process builds a mount namespace of the container's files

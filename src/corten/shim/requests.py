@@ -36,11 +36,19 @@ _NAME_BYTES: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUV
 
 
 def _start(supervisor: Supervisor, message: dict[str, Any], fds: Descriptors, reply: Reply) -> None:
-    key = (_name(message["id"]), "")
-    if key in supervisor.tasks:
+    _require_new(supervisor, message)
+    zygote.start(supervisor, message, fds, reply)
+
+
+def _start_foreign(supervisor: Supervisor, message: dict[str, Any], fds: Descriptors, reply: Reply) -> None:
+    """A request of its own, so that a shim from before there were other runtimes does not take it for its own."""
+    _require_new(supervisor, message)
+    birth.start(supervisor, message, fds, reply)
+
+
+def _require_new(supervisor: Supervisor, message: dict[str, Any]) -> None:
+    if (_name(message["id"]), "") in supervisor.tasks:
         raise errors.Conflict(f"container {message['id']} is in the shim already: acknowledge its exit first")
-    begin = birth.start if message.get("runtime") else zygote.start
-    begin(supervisor, message, fds, reply)
 
 
 def _exec(supervisor: Supervisor, message: dict[str, Any], fds: Descriptors, reply: Reply) -> None:
@@ -197,6 +205,7 @@ def _shutdown(supervisor: Supervisor, message: dict[str, Any], fds: Descriptors,
 
 REQUESTS: Final[Mapping[str, Function]] = {
     "start": _start,
+    "start_foreign": _start_foreign,
     "exec": _exec,
     "probe": _probe,
     "attach": _attach,

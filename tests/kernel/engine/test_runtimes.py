@@ -8,11 +8,13 @@ from __future__ import annotations
 import json
 import os
 import pty
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -30,17 +32,28 @@ RUNTIMES = ["runc", "crun", OWN]
 LOOP = 'trap "exit 5" TERM; n=0; while :; do n=$((n + 1)); echo line $n; sleep 0.05; done'
 
 
+#: The docker CLI, and ours where there is none (in the virtual machine).
+CLIENT = ["docker"] if shutil.which("docker") else [sys.executable, "-m", "corten.cli"]
+
+
+@contextmanager
+def engine_with_image(tar: Path, *flags: str) -> Iterator[EngineProcess]:
+    with EngineProcess.running(*flags, prefix=HIDE) as engine:
+        if CLIENT != ["docker"]:
+            engine.docker = engine.corten  # type: ignore[method-assign]
+        engine.import_image(tar, "busybox:latest")
+        yield engine
+
+
 @pytest.fixture(scope="module")
 def shared(busybox_tar: Path) -> Iterator[EngineProcess]:
-    with EngineProcess.running(prefix=HIDE) as engine:
-        engine.import_image(busybox_tar, "busybox:latest")
+    with engine_with_image(busybox_tar) as engine:
         yield engine
 
 
 @pytest.fixture
 def alone(busybox_tar: Path) -> Iterator[EngineProcess]:
-    with EngineProcess.running(prefix=HIDE) as engine:
-        engine.import_image(busybox_tar, "busybox:latest")
+    with engine_with_image(busybox_tar) as engine:
         yield engine
 
 
@@ -71,6 +84,14 @@ def leftovers(engine: EngineProcess) -> list[str]:
 def assert_nothing_left(engine: EngineProcess) -> None:
     """Files go a moment after the end was told."""
     wait_for(lambda: not leftovers(engine))
+
+
+def cgroups_of(engine: EngineProcess) -> list[Path]:
+    """Groups of containers, in all hierarchies."""
+    top = Path("/sys/fs/cgroup")
+    return [
+        path for pattern in ("*/corten-{}/*/", "corten-{}/*/") for path in top.glob(pattern.format(engine.instance))
+    ]
 
 
 def mounts_of(engine: EngineProcess) -> list[str]:
@@ -104,11 +125,22 @@ def test_standard_input_and_its_end(shared: EngineProcess, runtime: str) -> None
 
 def test_it_is_as_confined_as_with_our_own(shared: EngineProcess, runtime: str) -> None:
     look = (
-        "grep -E '^(Cap(Bnd|Eff|Prm)|Seccomp):' /proc/self/status; cat /sys/fs/cgroup/memory/memory.limit_in_bytes; "
-        "cat /sys/fs/cgroup/pids/pids.max; ls /proc/kcore -l | cut -c1; cat /proc/sys/net/ipv4/ping_group_range; "
+        "grep -E '^(Cap(Bnd|Eff|Prm)|Seccomp):' /proc/self/status; cat /sys/fs/cgroup/memory/memory.limit_in_bytes "
+        "/sys/fs/cgroup/memory.max /sys/fs/cgroup/pids/pids.max /sys/fs/cgroup/pids.max 2>/dev/null; ls /proc/kcore -l | cut -c1; cat /proc/sys/net/ipv4/ping_group_range; "
         "unshare -m true 2>&1; touch /proc/sys/kernel/x 2>&1; ulimit -n; hostname"
     )
-    options = ("--memory", "32m", "--pids-limit", "50", "--hostname", "box", "--ulimit", "nofile=100:200")
+    options = (
+        "--cgroupns",
+        "private",
+        "--memory",
+        "32m",
+        "--pids-limit",
+        "50",
+        "--hostname",
+        "box",
+        "--ulimit",
+        "nofile=100:200",
+    )
     seen = [
         shared.docker("run", "--rm", "--runtime", name, *options, "busybox", "sh", "-c", look).stdout
         for name in ("corten", runtime)
@@ -120,7 +152,7 @@ def test_it_is_as_confined_as_with_our_own(shared: EngineProcess, runtime: str) 
 def test_a_terminal(shared: EngineProcess, runtime: str) -> None:
     master, slave = pty.openpty()
     command = [
-        "docker",
+        *CLIENT,
         "run",
         "--rm",
         "-it",
@@ -189,7 +221,8 @@ def test_init(shared: EngineProcess, runtime: str) -> None:
 
 def test_the_verbs(shared: EngineProcess, runtime: str, tmp_path: Path) -> None:
     docker = shared.docker
-    docker("run", "-d", "--name", "one", "--runtime", runtime, "busybox", "sh", "-c", LOOP)
+    options = ("--cgroupns", "private", "--runtime", runtime)
+    docker("run", "-d", "--name", "one", *options, "busybox", "sh", "-c", LOOP)
     assert docker("inspect", "-f", "{{.HostConfig.Runtime}}", "one").stdout.strip() == runtime
     assert not any("/rootfs" in line or "overlay" in line for line in mounts_of(shared))
     assert "trap" in docker("top", "one").stdout
@@ -198,7 +231,7 @@ def test_the_verbs(shared: EngineProcess, runtime: str, tmp_path: Path) -> None:
     assert state(shared, "one")["Status"] == "paused"
     docker("unpause", "one")
     docker("update", "--memory", "64m", "--memory-swap", "128m", "one")
-    limit = "cat /sys/fs/cgroup/memory/memory.limit_in_bytes"
+    limit = "cat /sys/fs/cgroup/memory/memory.limit_in_bytes 2>/dev/null || cat /sys/fs/cgroup/memory.max"
     assert docker("exec", "one", "sh", "-c", limit).stdout == "67108864\n"
     docker("exec", "one", "sh", "-c", "echo made > /made")
     docker("cp", "one:/made", str(tmp_path))
@@ -237,7 +270,7 @@ def test_exec(shared: EngineProcess, runtime: str) -> None:
         docker("exec", "-d", "one", "sh", "-c", "echo done > /tmp/done")
         wait_for(lambda: docker("exec", "one", "cat", "/tmp/done", check=False).stdout == "done\n")
         master, slave = pty.openpty()
-        command = ["docker", "exec", "-it", "one", "sh", "-c", "tty; exit 3"]
+        command = [*CLIENT, "exec", "-it", "one", "sh", "-c", "tty; exit 3"]
         client = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, env=shared.environment)
         os.close(slave)
         assert client.wait(WAIT) == 3
@@ -349,6 +382,31 @@ def test_a_sandbox(alone: EngineProcess, tmp_path: Path) -> None:
     docker("rm", "one")
 
 
+def test_hooks_are_the_runtimes_to_run(busybox_tar: Path, tmp_path: Path, runtime: str) -> None:
+    specs, journal = tmp_path / "cdi", tmp_path / "journal"
+    specs.mkdir()
+    kinds = ["createRuntime", "poststart", "poststop"]
+    hooks = [{"hookName": kind, "path": "/bin/sh", "args": ["sh", "-c", f"echo {kind} >> {journal}"]} for kind in kinds]
+    device = {"name": "one", "containerEdits": {"hooks": hooks, "env": ["DEVICE=one"]}}
+    (specs / "x.json").write_text(json.dumps({"cdiVersion": "0.6.0", "kind": "vendor.com/class", "devices": [device]}))
+    with engine_with_image(busybox_tar, "--cdi-spec-dir", str(specs)) as engine:
+        words = (
+            "run",
+            "--rm",
+            "--runtime",
+            runtime,
+            "--device",
+            "vendor.com/class=one",
+            "busybox",
+            "sh",
+            "-c",
+            "echo $DEVICE",
+        )
+        assert engine.docker(*words).stdout == "one\n"
+        assert journal.read_text().split() == kinds
+        assert_nothing_left(engine)
+
+
 # -- starts that fail
 
 
@@ -403,8 +461,7 @@ def test_a_runtime_that_is_no_program(busybox_tar: Path, tmp_path: Path) -> None
         "--default-runtime",
         "gone",
     )
-    with EngineProcess.running(*flags) as engine:
-        engine.import_image(busybox_tar, "busybox:latest")
+    with engine_with_image(busybox_tar, *flags) as engine:
         info = engine.api("GET", "/info")
         assert info["DefaultRuntime"] == "gone"
         assert info["Runtimes"]["gone"] == {"path": f"{tmp_path}/gone"}
@@ -425,7 +482,7 @@ def test_a_runtime_that_hangs_holds_up_nobody_else(alone: EngineProcess, tmp_pat
         tmp_path / "slow",
         f'case "$*" in *" create "*) until [ -e {release} ]; do sleep 0.05; done;; esac\nexec runc "$@"',
     )
-    command = ["docker", "run", "--name", "late", "--runtime", slow, "busybox", "echo", "late"]
+    command = [*CLIENT, "run", "--name", "late", "--runtime", slow, "busybox", "echo", "late"]
     client = subprocess.Popen(command, env=alone.environment, stdout=subprocess.PIPE, text=True)
     wait_for(lambda: list((alone.exec_root / "bundle").glob("*/config.json")))
     assert alone.docker("run", "--rm", "busybox", "echo", "ours").stdout == "ours\n"
@@ -443,7 +500,7 @@ def test_a_runtime_that_dies_in_the_middle(alone: EngineProcess, tmp_path: Path,
     assert f"OCI runtime {verb} failed: runtime did not terminate successfully: exit status 137" in result.stderr
     assert state(alone, "one")["Status"] == "created"
     assert_nothing_left(alone)
-    wait_for(lambda: not list(Path("/sys/fs/cgroup").glob(f"*/corten-{alone.instance}/*/")))
+    wait_for(lambda: not cgroups_of(alone))
     alone.docker("rm", "one")
 
 
@@ -500,7 +557,7 @@ def test_the_shim_dies_while_a_runtime_creates(alone: EngineProcess, tmp_path: P
         tmp_path / "slow",
         f'case "$*" in *" create "*) runc "$@"; touch {created}; exec sleep 1000;; esac\nexec runc "$@"',
     )
-    command = ["docker", "run", "--name", "one", "--runtime", slow, "busybox", "sleep", "1000"]
+    command = [*CLIENT, "run", "--name", "one", "--runtime", slow, "busybox", "sleep", "1000"]
     client = subprocess.Popen(command, env=alone.environment, stderr=subprocess.PIPE)
     wait_for(created.exists)
     old = alone.shim_pid()
@@ -510,7 +567,7 @@ def test_the_shim_dies_while_a_runtime_creates(alone: EngineProcess, tmp_path: P
     client.stderr.close()
     wait_for(lambda: alone.shim_pid() not in (0, old))
     wait_for(lambda: leftovers(alone) == [])
-    wait_for(lambda: not list(Path("/sys/fs/cgroup").glob(f"*/corten-{alone.instance}/*/")))
+    wait_for(lambda: not cgroups_of(alone))
     script(tmp_path / "slow", 'exec runc "$@"')
     alone.docker("start", "one")
     alone.docker("rm", "-f", "one")
@@ -524,7 +581,7 @@ def test_the_engine_dies_while_a_runtime_creates(alone: EngineProcess, tmp_path:
         f'case "$*" in *" create "*) until [ -e {release} ]; do sleep 0.05; done;; esac\nexec runc "$@"',
     )
     alone.docker("create", "--name", "one", "--runtime", slow, "busybox", "sleep", "1000")
-    client = subprocess.Popen(["docker", "start", "one"], env=alone.environment, stderr=subprocess.PIPE)
+    client = subprocess.Popen([*CLIENT, "start", "one"], env=alone.environment, stderr=subprocess.PIPE)
     wait_for(lambda: list((alone.exec_root / "bundle").glob("*/config.json")))
     alone.kill()
     client.communicate(timeout=WAIT)

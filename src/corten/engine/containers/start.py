@@ -118,7 +118,8 @@ class Starter:
                 fds, roles = _descriptors({"netns": sandbox.netns_fd, "seccomp": profile, **joined})
                 message["roles"] = [*roles, *("attach" for _ in pending)]
                 message["attach"] = [attachment.options for attachment in pending]
-                answer, copies = await self._shim.request("start", message, [*fds, *(one.fd for one in pending)])  # (7)
+                name = "start_foreign" if "runtime" in message else "start"
+                answer, copies = await self._shim.request(name, message, [*fds, *(one.fd for one in pending)])  # (7)
                 await self._started(container, sandbox, answer, copies)
                 undo.pop_all()
         self._links.moved(container.record)
