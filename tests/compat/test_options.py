@@ -95,3 +95,16 @@ def test_a_volume_driver_that_is_not_there(cli: Client) -> None:
     assert text in cli.err("volume", "create", "-d", "nosuch", "vol")
     assert cli.any("create", "--pull", "never", "--volume-driver", "nosuch", "-v", "vol:/x", "busybox").returncode == 1
     assert cli.out("volume", "ls", "-q") == ""
+
+
+def test_volumes_of_an_image_with_relative_paths(cli: Client, busybox_tar: Path) -> None:
+    """``VOLUME data`` in a Dockerfile; the docker CLI makes the same of ``-v v:/x``, which looks like a drive to it."""
+    cli("import", "-c", "VOLUME data", "-c", "VOLUME ../up", str(busybox_tar), "relative:1")
+    try:
+        look = "grep -o ' /data ' /proc/mounts; grep -o ' /up ' /proc/mounts; echo x > /data/f"
+        assert cli.out("run", "--name", "box", "relative:1", "sh", "-c", look).split() == ["/data", "/up"]
+        assert len(cli.out("volume", "ls", "-q").split()) == 2
+        cli("rm", "-v", "box")
+        assert cli.out("volume", "ls", "-q") == ""
+    finally:
+        cli("rmi", "-f", "relative:1")

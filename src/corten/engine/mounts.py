@@ -294,7 +294,7 @@ def merge_mounts(
         explicit.add(point.destination)
         chosen[point.destination] = point
     for path in volumes:
-        destination = _clean(path)
+        destination = _clean(f"/{path.lstrip('/')}")  # images have VOLUME with relative paths: from the root, as Docker
         _check_target(destination)
         if destination not in chosen and destination not in named:
             chosen[destination] = MountPoint(

@@ -186,6 +186,10 @@ def test_two_mounts_on_one_place() -> None:
 
 
 def test_an_image_volume_yields_to_what_the_client_mounts_there() -> None:
+    (relative,) = merge_mounts([], [], [], ["../../a/../b"], [])
+    assert relative.destination == "/b"
+    with pytest.raises(InvalidArgument, match="destination can't be '/'"):
+        merge_mounts([], [], [], [".."], [])
     points = merge_mounts([parse_bind("/from:/f")], [parse_bind("/x:/a")], [], ["/a", "/b", "/f", "/t"], ["/t"])
     assert [(point.destination, point.type) for point in points] == [("/f", "bind"), ("/a", "bind"), ("/b", "volume")]
 
