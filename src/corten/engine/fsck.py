@@ -283,8 +283,8 @@ class _Checker:
         for name in _names(self._root / "layers" / "l"):
             if not (self._root / "layers" / "l" / name).exists():
                 yield Finding(ORPHAN, f"layers/l/{name} points nowhere")
-        resumable = {status.expected for status in self._content.ingests() if status.expected}
-        unusable = len(_names(self._root / "content" / "ingest")) - len(resumable)
+        resumable = sum(status.resumable for status in self._content.ingests())
+        unusable = len(_names(self._root / "content" / "ingest")) - resumable
         if unusable:
             yield Finding(ORPHAN, f"{unusable} ingests in content/ingest cannot be resumed")
 

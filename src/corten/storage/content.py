@@ -43,13 +43,17 @@ STALE_AFTER: Final = 7 * 86400.0
 
 
 class IngestStatus(NamedTuple):
-    """An ingest on disk: how far it is, and when a byte last arrived (seconds since the epoch)."""
+    """An ingest on disk: how far it is, and when a byte last arrived (seconds since the epoch).
+
+    ``resumable``: another writer can find it, because it belongs to a digest (see :meth:`ContentStore.writer`).
+    """
 
     ref: str
     expected: str
     offset: int
     size: int | None
     touched: float
+    resumable: bool
 
 
 class Ingest:
@@ -331,7 +335,7 @@ class ContentStore:
             with self._condition:
                 if name in self._active:
                     continue
-                if status is None or not status.expected or moment - status.touched > STALE_AFTER:
+                if status is None or not status.resumable or moment - status.touched > STALE_AFTER:
                     shutil.rmtree(self._ingests / name, ignore_errors=True)
                     removed += 1
         return removed
@@ -377,7 +381,12 @@ def _status(directory: Path) -> IngestStatus | None:
         data = os.stat(directory / "data")
     except OSError:
         return None
-    size = meta["size"]
+    size, expected = meta["size"], str(meta["expected"])
     return IngestStatus(
-        str(meta["ref"]), str(meta["expected"]), data.st_size, size if isinstance(size, int) else None, data.st_mtime
+        str(meta["ref"]),
+        expected,
+        data.st_size,
+        size if isinstance(size, int) else None,
+        data.st_mtime,
+        resumable=bool(expected) and directory.name == _key(expected),
     )

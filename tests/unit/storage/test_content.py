@@ -147,3 +147,12 @@ def test_sha512_content_is_verified_by_its_own_algorithm(store):
         ingest.write(b"x")
         assert ingest.commit() == digest
     assert list(store.walk()) == [digest]
+
+
+def test_an_ingest_nobody_can_find_again_does_not_outlive_its_process(store, tmp_path):
+    with suppress(OSError), store.writer("document-1", expected=DIGEST, size=len(DATA), shared=False) as ingest:
+        ingest.write(DATA[:1000])
+        raise OSError("killed")
+    assert len(store.ingests()) == 1
+    assert ContentStore(tmp_path).recover() == 1
+    assert store.ingests() == []
