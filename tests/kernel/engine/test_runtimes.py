@@ -515,6 +515,22 @@ def test_a_runtime_that_cannot_kill_or_delete_keeps_nothing_alive(alone: EngineP
     assert not list((alone.exec_root / "bundle").iterdir())
 
 
+def test_a_runtime_that_is_gone(alone: EngineProcess, tmp_path: Path) -> None:
+    gone = script(tmp_path / "gone", 'exec runc "$@"')
+    alone.docker("run", "-d", "--name", "one", "--runtime", gone, "busybox", "sh", "-c", LOOP)
+    os.unlink(gone)
+    assert f"fork/exec {gone}: no such file or directory" in alone.docker("exec", "one", "true", check=False).stdout
+    alone.docker("stop", "one")
+    assert state(alone, "one")["ExitCode"] == 5
+    refused = alone.docker("start", "one", check=False)
+    assert f"unknown or invalid runtime name: {gone}" in refused.stderr
+    script(tmp_path / "gone", 'exec runc "$@"')
+    alone.docker("start", "one")  # what the runtime could not be told to forget is not in the way
+    alone.docker("stop", "one")
+    alone.docker("rm", "one")
+    assert_nothing_left(alone)
+
+
 def test_the_engine_dies_and_the_next_one_has_it_all(alone: EngineProcess, runtime: str) -> None:
     docker = alone.docker
     docker("run", "-d", "--name", "one", "--runtime", runtime, "busybox", "sh", "-c", LOOP)

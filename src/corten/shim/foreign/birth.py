@@ -65,24 +65,38 @@ class Birth:
         if subject.streams.terminal:
             self._console = Console(self._directory, "console")
             words += ["--console-socket", self._console.path]
-        self._pipes = Pipes(
-            terminal=subject.streams.terminal, stdin=bool(message.get("open_stdin")), discard=False
-        )  # (3)
+        stdin = bool(message.get("open_stdin"))
+        self._pipes = pipes = Pipes(terminal=subject.streams.terminal, stdin=stdin, discard=False)  # (3)
         self._held = _name_namespaces(spec, fds)
+        supervisor.tasks[subject.key] = subject
+        if os.path.exists(f"{runtime['root']}/{subject.id}"):  # it was not there, or could not, when the last run ended
+            supervisor.delete(subject.id, runtime, lambda: self._create_later(message, words, pipes))
+        else:
+            self._create(message, words, pipes)
+
+    def _create_later(self, message: dict[str, Any], words: list[str], pipes: Pipes) -> None:
+        try:
+            self._create(message, words, pipes)
+        except (OSError, errors.CortenError) as error:
+            text = error if isinstance(error, errors.CortenError) else errors.RuntimeFailure(str(error).lower())
+            self._failed(text)
+
+    def _create(self, message: dict[str, Any], words: list[str], pipes: Pipes) -> None:
+        """(4)"""
+        subject, supervisor = self._task, self._supervisor
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-        stdin, stdout, stderr = (fd if fd >= 0 else null for fd in self._pipes.theirs)
+        stdin, stdout, stderr = (fd if fd >= 0 else null for fd in pipes.theirs)
         try:
             request = staging.StageRequest(
-                document=spec, file=f"{self._directory}/{bundle.CONFIG}", rootfs=message["rootfs"],
-                command=command.line(runtime, self._name("create"), *words, subject.id),
+                document=message["spec"], file=f"{self._directory}/{bundle.CONFIG}", rootfs=message["rootfs"],
+                command=command.line(message["runtime"], self._name("create"), *words, subject.id),
                 environment=command.ENVIRONMENT, stdio=(stdin, stdout, stderr),
             )  # fmt: skip
-            started = staging.start(request)  # (4)
+            started = staging.start(request)
         finally:
             os.close(null)
-        self._pipes.close_theirs()
+        pipes.close_theirs()
         subject.pid, subject.pidfd = started.pid, os.dup(started.pidfd)
-        supervisor.tasks[subject.key] = subject
         self._stage = Stage(supervisor.loop, started, self._created)
 
     def give_up(self) -> None:
@@ -202,6 +216,7 @@ def start(supervisor: Supervisor, message: dict[str, Any], fds: dict[str, list[i
         birth.begin(message, fds)
     except BaseException as error:
         subject.streams.abandon()
+        supervisor.tasks.pop(subject.key, None)
         birth.give_up()
         bundle.remove(bundle.path(supervisor.state_directory, message["id"]))
         zygote.raise_readable(error)
