@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -191,3 +191,59 @@ def test_an_engine_starts_on_a_disk_that_filled_up_while_it_was_down(small: Smal
     assert small.free > 0
     small.empty()
     small.whole()
+
+
+def test_above_the_high_water_mark_unused_images_go_the_longest_unused_first(busybox_tar: Path) -> None:
+    """Never a volume, nor an image that a container was made from, running or not."""
+    with SmallDisk.running(busybox_tar, "--gc-high-water", "80%", "--gc-low-water=73") as small:
+        engine = small.engine
+        for number, name in enumerate(("oldest", "older", "newer", "stopped")):
+            size = ("sh", "-c", f"dd if=/dev/urandom of=/{number} bs=1M count=3")
+            engine.docker("run", "--name", name, "busybox", *size)
+            engine.docker("commit", name, f"{name}:latest")
+            engine.docker("rm", name)
+        engine.docker("run", "--rm", "older", "true")  # used after "newer" was made
+        engine.docker("create", "--name", "made", "stopped", "true")
+        engine.docker("volume", "create", "kept")
+        engine.docker("run", "-v", "/anonymous", "--name", "anonymous", "busybox", "true")
+        assert percent(small) < 80
+        quarantined = engine.data_root / "quarantine"
+        quarantined.mkdir()
+        (quarantined / "layer-x").write_bytes(bytes(1 << 20))
+        before = set(engine.docker("images", "--format", "{{.Repository}}").stdout.split())
+        with small.ballast.open("wb") as file:
+            while percent(small) < 82:
+                file.write(os.urandom(1 << 20))
+                file.flush()
+                os.fsync(file.fileno())
+        since = str(int(time.time()))
+        engine.stop()
+        engine.start()
+        eventually(lambda: percent(small) <= 73 or "nothing is left" in engine.log.read_text())
+        gone = before - set(engine.docker("images", "--format", "{{.Repository}}").stdout.split())
+        assert "oldest" in gone
+        assert gone <= {"oldest", "newer", "older"}
+        assert "older" not in gone or "newer" in gone
+        assert not quarantined.exists()
+        assert engine.docker("volume", "ls", "-q").stdout.count("\n") == 2
+        assert sorted(engine.docker("ps", "-a", "--format", "{{.Names}}").stdout.split()) == ["anonymous", "made"]
+        engine.docker("start", "made")
+        events = engine.docker("events", "--since", since, "--until", str(int(time.time()) + 1)).stdout
+        assert events.count("image delete") == len(gone)
+        assert events.count("image prune") == 1
+        assert "Garbage Collection: above 80% down to 73%; last " in engine.docker("info").stdout
+        small.empty()
+        small.whole()
+
+
+def percent(small: SmallDisk) -> float:
+    found = os.statvfs(small.engine.data_root)
+    used = found.f_blocks - found.f_bfree
+    return 100 * used / (used + found.f_bavail)
+
+
+def eventually(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)

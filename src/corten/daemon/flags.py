@@ -15,6 +15,7 @@ TEXT: Final = "string"
 NUMBER: Final = "int"
 FLAG: Final = "bool"
 SIZE: Final = "bytes"
+PERCENT: Final = "percent"
 LIST: Final = "list"
 MAP: Final = "map"
 ULIMITS: Final = "ulimit"
@@ -75,6 +76,8 @@ OPTIONS: Final = (
     _option("dns-search", LIST, "dns_search", "DNS search domain of containers"),
     _option("exec-root", TEXT, "exec_root", "Directory of runtime state"),
     _option("fixed-cidr", TEXT, "fixed_cidr", "IPv4 subnet of containers' addresses"),
+    _option("gc-high-water", PERCENT, "gc_high_water", "Remove unused images when the disk is fuller (90%; off)"),
+    _option("gc-low-water", PERCENT, "gc_low_water", "Remove until the disk is no fuller than this (80%)"),
     _option("group", TEXT, "group", "Group of the unix socket", short="G"),
     _option("host", LIST, "hosts", "Socket to listen on (unix://, tcp://, fd://)", key="hosts", short="H"),
     _option("host-gateway-ip", TEXT, "host_gateway_ip", "What host-gateway means in --add-host"),
@@ -159,6 +162,7 @@ _READERS: Final = {
     NUMBER: values.number,
     FLAG: values.flag,
     SIZE: values.size,
+    PERCENT: values.percent,
 }
 
 

@@ -104,6 +104,7 @@ _TYPES: Final[dict[str, Any]] = {
     flags.FLAG: bool,
     flags.LIST: tuple[str, ...],
     flags.SIZE: str | int,
+    flags.PERCENT: str | int,
     flags.ULIMITS: dict[str, dict[str, Any]],
     flags.POOLS: list[dict[str, Any]],
     flags.RUNTIMES: dict[str, dict[str, Any]],
@@ -118,6 +119,8 @@ def _file_value(option: flags.Option, value: Any) -> Any:
         found: Any = msgspec.convert(value, kind)
         if option.kind == flags.SIZE:
             return found if isinstance(found, int) else values.size(found, option.key)
+        if option.kind == flags.PERCENT:
+            return values.percent(str(found), option.key)
         if option.kind == flags.ULIMITS:
             return tuple(Ulimit(name, int(item["Soft"]), int(item["Hard"])) for name, item in found.items())
         if option.kind == flags.POOLS:
@@ -193,6 +196,9 @@ def _check(fields: Mapping[str, Any]) -> None:
     for name in ("max_concurrent_downloads", "max_concurrent_uploads", "max_download_attempts"):
         if fields.get(name, 1) < 1:
             raise InvalidArgument(f"invalid {name.replace('_', ' ')}: it must be at least 1")
+    high, low = fields.get("gc_high_water", 0), fields.get("gc_low_water", 80)
+    if high and low >= high:
+        raise InvalidArgument(f"invalid gc-low-water {low}%: it must be below gc-high-water {high}%")
     modes = (("default_ipc_mode", ("private", "shareable")), ("default_cgroupns_mode", ("private", "host", "")))
     for name, allowed in modes:
         if fields.get(name, allowed[0]) not in allowed:

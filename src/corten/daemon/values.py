@@ -46,6 +46,14 @@ def size(word: str, name: str) -> int:
     return int(float(match[1]) * _POWERS[match[2].lower()])
 
 
+def percent(word: str, name: str) -> int:
+    """``90%`` or ``90``; 0 is off."""
+    digits = word.removesuffix("%")
+    if not digits.isascii() or not digits.isdigit() or int(digits) > 100:
+        raise _bad(word, name, "expected a percentage from 0% to 100%")
+    return int(digits)
+
+
 def mapping(words: Sequence[str], name: str) -> dict[str, str]:
     """``key=value`` words."""
     found: dict[str, str] = {}

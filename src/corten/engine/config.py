@@ -70,6 +70,8 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     cdi_spec_directories: tuple[str, ...] = ("/etc/cdi", "/var/run/cdi")
     log_driver: str = "json-file"
     log_options: dict[str, str] = {}
+    gc_high_water: int = 0
+    gc_low_water: int = 80
     shutdown_timeout: int = 15
     labels: tuple[str, ...] = ()
     runtimes: tuple[RuntimeConfig, ...] = ()

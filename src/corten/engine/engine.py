@@ -47,6 +47,7 @@ from corten.engine.containers.update import Updater
 from corten.engine.events import EventService
 from corten.engine.execs import ExecService
 from corten.engine.health.monitor import HealthMonitor
+from corten.engine.housekeeping import Housekeeper
 from corten.engine.images.service import ImageService
 from corten.engine.limits import host_limits
 from corten.engine.networks.service import NetworkService
@@ -136,6 +137,7 @@ class Engine:
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
+        await self.images.note_uses()
         await self._stats.sampler.close()
         await self._restarts.close()
         await self._health.close()
@@ -180,6 +182,7 @@ class Engine:
         self._roster = Roster(database)
         self._closing.callback(self._roster.close)
         self.images = ImageService(self.config, database, content, self._snapshotter.layers, self.events)
+        self._housekeeper = Housekeeper(self.config, content, self.images)
         self.networks = NetworkService(self.config, self.events)
 
     def _build(self) -> None:
@@ -253,7 +256,7 @@ class Engine:
         self.usage = UsageService(config.data_root, roster, listing, self.images, self.volumes, layers)
         self.system = SystemService(
             config, self._engine_id, roster, self.images, self.networks, self.events, self._limits,
-            self._snapshotter, Runtimes(config), remapped=self._remap is not None,
+            self._snapshotter, Runtimes(config), self._housekeeper.summary, remapped=self._remap is not None,
         )  # fmt: skip
 
     async def _recover(self, leftovers: recovery.Leftovers, orphans: Sequence[str]) -> None:
@@ -266,6 +269,7 @@ class Engine:
             except OSError as exc:
                 logger.warning("what an earlier engine left is still there: %s", exc)
         await self.images.sweep()
+        await self._housekeeper.run()
 
     def _drop_cgroup(self) -> None:
         """The engine's own parent cgroup, when nothing lives in it."""

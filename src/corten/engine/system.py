@@ -9,6 +9,7 @@ import platform
 import socket
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -55,11 +56,13 @@ class SystemService:
         host_limits: HostLimits,
         storage: Snapshotter,
         runtimes: Runtimes,
+        housekeeping: Callable[[], str],
         *,
         remapped: bool,
     ) -> None:
         self._limits = host_limits
         self._runtimes = runtimes
+        self._housekeeping = housekeeping
         self._config = config
         self._storage = storage
         self._engine_id = engine_id
@@ -189,6 +192,7 @@ class SystemService:
                 ["Backing Filesystem", _filesystem(self._config.data_root)],
                 *(_OVERLAY_STATUS if self._storage.name == "overlay" else ()),
                 ["Engine", f"corten {corten.__version__}"],
+                *([["Garbage Collection", text]] if (text := self._housekeeping()) else ()),
             ],
             "Plugins": {
                 "Volume": ["local"],

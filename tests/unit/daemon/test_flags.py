@@ -146,3 +146,13 @@ def test_tls_needs_no_names_of_files(tmp_path, monkeypatch):
 def test_bad_words_never_crash(tmp_path, word):
     with pytest.raises(CortenError):
         load(tmp_path, word)
+
+
+def test_water_marks_are_percentages_the_low_one_below_the_high_one(tmp_path):
+    assert load(tmp_path).engine.gc_high_water == 0
+    by_flag = load(tmp_path, "--gc-high-water", "90%", "--gc-low-water=70").engine
+    by_file = load(tmp_path, file={"gc-high-water": "90%", "gc-low-water": 70}).engine
+    assert (by_flag.gc_high_water, by_flag.gc_low_water) == (by_file.gc_high_water, by_file.gc_low_water) == (90, 70)
+    for words in (["--gc-high-water", "101%"], ["--gc-high-water", "a lot"], ["--gc-high-water", "80"]):
+        with pytest.raises(InvalidArgument, match="gc-high-water"):
+            load(tmp_path, *words)

@@ -8,10 +8,11 @@ and then waits for a running sweep; a sweep computes its garbage under the lock,
 """
 
 import asyncio
+import os
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -68,6 +69,23 @@ class ImageParts:
     def config(self, image: ImageRecord) -> ImageConfig:
         """The config, decoded; blocks."""
         return decode_config(self.config_bytes(image))
+
+    def last_use(self, image: ImageRecord) -> float:
+        """When a container was last made from an image or went, or it came; seconds since the epoch. Blocks.
+
+        It is kept as the time of change of the config's file.
+        """
+        try:
+            used = self._content.path(image.id).stat().st_mtime
+        except FileNotFoundError:
+            used = 0.0
+        return max(used, image.tagged / 1e9)
+
+    def note_use(self, images: Iterable[str]) -> None:
+        """They were used just now; blocks."""
+        for image in images:
+            with suppress(OSError):
+                os.utime(self._content.path(Digest(image)))
 
     async def keep(
         self, config: ImageConfig, config_bytes: bytes, manifest: ManifestRecord, manifest_bytes: bytes

@@ -5,8 +5,10 @@ between the two leaves unnamed parts, which the next start removes. Decisions ar
 :mod:`corten.engine.images.removal`.
 """
 
+import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import msgspec
 
@@ -83,6 +85,36 @@ class Remover:
         freed += (await self.sweep_hidden()).freed
         self._events.publish("image", "prune", "", {"reclaimed": str(freed)})
         return ImagePruneResponse(rows or None, freed)
+
+    async def make_room(self, enough: Callable[[], bool]) -> ImagePruneResponse:
+        """Remove unused images until there is ``enough`` room: nameless ones first, then the longest unused."""
+        rows: list[DeleteItem] = []
+        freed = 0
+        while not enough() and (image := await self._next_unused()) is not None:
+            names = self._store.names(image.id)
+            swept = await self._carry_out(names, [image])
+            attributes = {"name": str(image.id), **(image.labels or {})}
+            for name in names:
+                rows.append(DeleteItem(Untagged=name.familiar()))
+                self._events.publish("image", "untag", str(image.id), attributes)
+            rows += self._deleted([image], swept)
+            freed += swept.freed
+        if rows:
+            self._events.publish("image", "prune", "", {"reclaimed": str(freed)})
+        return ImagePruneResponse(rows or None, freed)
+
+    async def _next_unused(self) -> ImageRecord | None:
+        """What :meth:`make_room` removes next; images that were removed by force are gone with their containers."""
+        free = []
+        uses = self._usage.uses()
+        for image in self._store.visible():
+            with suppress(Conflict):
+                removal.check(self._store, image, [use for use in uses if use.image_id == image.id], [], force=False)
+                free.append(image)
+        used = await asyncio.to_thread(lambda: {image.id: self._parts.last_use(image) for image in free})
+        free.sort(key=lambda image: (any(name.tag for name in self._store.names(image.id)), used[image.id]))
+        busy = {use.image_id for use in self._usage.uses()}  # a container may have been made meanwhile
+        return next((image for image in free if image.id not in busy and not self._store.leased(image.id)), None)
 
     async def sweep_hidden(self) -> Swept:
         """Drop images that were removed by force once their last container is gone."""

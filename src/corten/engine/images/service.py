@@ -4,6 +4,7 @@ Owns the making and the order of its collaborators, and start-up. Refuses to do 
 method of the one collaborator that knows it.
 """
 
+import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
 from corten.engine.config import EngineConfig
@@ -17,7 +18,7 @@ from corten.engine.images.importer import Importer
 from corten.engine.images.intake import LayerIntake
 from corten.engine.images.layers import LayerFetcher
 from corten.engine.images.load import Loader
-from corten.engine.images.parts import ImageParts
+from corten.engine.images.parts import ORPHAN_SECONDS, ImageParts
 from corten.engine.images.remover import Remover
 from corten.engine.images.store import ImageStore
 from corten.engine.images.usage import ImageUsage
@@ -63,6 +64,7 @@ class ImageService:
         self.descendants = catalog.descendants
         self.footprints = Footprints(store, content, layers).measure
         self.tag, self.remove, self.prune = remover.tag, remover.remove, remover.prune
+        self.make_room = remover.make_room
         self.pull, self.push, self.login = distribution.pull, distribution.push, distribution.login
         self.search = distribution.search
         self.load, self.save, self.import_ = archives.load, archives.save, archives.import_
@@ -73,13 +75,18 @@ class ImageService:
         self._problems = self._store.load()
         return self._problems
 
-    async def sweep(self) -> int:
+    async def note_uses(self) -> None:
+        """Keep on disk which images were used since the last call."""
+        if used := self._usage.take_used():
+            await asyncio.to_thread(self._parts.note_use, used)
+
+    async def sweep(self, *, older_than: float = ORPHAN_SECONDS) -> int:
         """Remove what a lost request or a forced removal left, once every container is registered; bytes freed.
 
         After a start that lost records nothing nameless is removed: it may be what a lost record named.
         """
         freed = (await self._remover.sweep_hidden()).freed
-        return freed if self._problems else freed + await self._parts.sweep_orphans()
+        return freed if self._problems else freed + await self._parts.sweep_orphans(older_than=older_than)
 
     def _holder(self, chain: Digest) -> str:
         """A container that runs on a layer; empty for none."""

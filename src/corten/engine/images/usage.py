@@ -20,6 +20,7 @@ class ImageUsage:
 
     def __init__(self) -> None:
         self._images: dict[str, str] = {}
+        self._used: set[str] = set()
         self._running: Callable[[str], bool] = lambda container_id: False
 
     def set_running(self, predicate: Callable[[str], bool]) -> None:
@@ -29,11 +30,18 @@ class ImageUsage:
     def in_use(self, image_id: str, container_id: str) -> None:
         """A container is made, or was found at start-up."""
         self._images[container_id] = image_id
+        self._used.add(image_id)
 
     def release(self, image_id: str, container_id: str) -> None:
         """A container is gone."""
         if self._images.get(container_id) == image_id:
             del self._images[container_id]
+            self._used.add(image_id)
+
+    def take_used(self) -> set[str]:
+        """The images that were used since the last call."""
+        used, self._used = self._used, set()
+        return used
 
     def uses(self) -> list[ImageUse]:
         """Every registration, oldest first."""
