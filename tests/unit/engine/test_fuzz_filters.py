@@ -91,7 +91,7 @@ def test_fuzz_moments_and_patterns(text: str) -> None:
     for read in (
         lambda: parse_time(text, time.time_ns()),
         lambda: moment(text),
-        lambda: match_pattern(text).match("name:tag"),
+        lambda: match_pattern(text).found("name:tag"),
         lambda: search._stars(text),
     ):
         try:

@@ -20,7 +20,7 @@ from corten.errors import InvalidArgument
     ],
 )
 def test_patterns_are_those_of_go(pattern: str, text: str, *, matches: bool) -> None:
-    assert bool(match_pattern(pattern).match(text)) is matches
+    assert match_pattern(pattern).found(text) is matches
 
 
 def test_a_broken_pattern() -> None:

@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from corten.api.filters import Filters
+from corten.api.pattern import Pattern
 from corten.engine.containers.render import health_status
 from corten.engine.lifecycle import Status
 from corten.engine.networks.record import EndpointRecord
@@ -83,8 +84,8 @@ def _names(record: ContainerRecord, filters: Filters, _: Resolved) -> bool:
 def _search(pattern: str, text: str) -> bool:
     """Docker takes the value as a regular expression, and as plain text when it is none."""
     try:
-        return re.search(pattern, text) is not None
-    except re.error:
+        return Pattern(pattern).found(text)
+    except ValueError:
         return pattern in text
 
 

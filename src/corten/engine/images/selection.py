@@ -10,6 +10,7 @@ from collections.abc import Collection
 from typing import Final
 
 from corten.api.filters import Filters
+from corten.api.pattern import Pattern
 from corten.engine.images.record import ImageRecord
 from corten.engine.images.render import seconds
 from corten.engine.images.store import ImageStore
@@ -64,7 +65,7 @@ class Selection:
 
     def _named(self, reference: Reference) -> bool:
         return any(
-            pattern.match(reference.familiar()) or pattern.match(reference.familiar_name())
+            pattern.found(reference.familiar()) or pattern.found(reference.familiar_name())
             for pattern in self._patterns
         )
 
@@ -84,8 +85,8 @@ def moment(text: str, now: float | None = None) -> float:
     raise InvalidArgument(f"invalid filter 'until={text}': not a time or a duration")
 
 
-def match_pattern(text: str) -> re.Pattern[str]:
-    """Go's ``path.Match`` pattern as a regular expression that must match the whole text; ``*`` stops at a slash."""
+def match_pattern(text: str) -> Pattern:
+    """Go's ``path.Match`` pattern as an expression that must match the whole text; ``*`` stops at a slash."""
     result, position = "", 0
     while position < len(text):
         character = text[position]
@@ -108,4 +109,7 @@ def match_pattern(text: str) -> re.Pattern[str]:
             position += 1
         else:
             result += re.escape(character)
-    return re.compile(rf"(?:{result})\Z", re.DOTALL)
+    try:
+        return Pattern(f"^(?:{result})$")
+    except ValueError:
+        raise InvalidArgument(f"invalid filter 'reference={text}': syntax error in pattern") from None

@@ -6,12 +6,12 @@ Ids are derived from the exec root, so they outlive a restart without a record o
 """
 
 import hashlib
-import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Final
 
 from corten.api.filters import Filters
+from corten.api.pattern import found
 from corten.api.types.network import IPAMConfig, NetworkIPAM, NetworkResource
 from corten.engine.networks import settings
 from corten.engine.networks.record import EndpointRecord
@@ -107,11 +107,4 @@ def _equal(wanted: Iterable[str], value: str) -> bool:
 def _alike(wanted: Iterable[str], value: str) -> bool:
     """Docker's Match: a regular expression found anywhere, or the very text."""
     values = tuple(wanted)
-    return not values or any(pattern == value or _found(pattern, value) for pattern in values)
-
-
-def _found(pattern: str, value: str) -> bool:
-    try:
-        return re.search(pattern, value) is not None
-    except re.error:
-        return False
+    return not values or any(pattern == value or found(pattern, value) for pattern in values)
