@@ -5,13 +5,12 @@ loggerutils/log_tag.go), and the shim's ``log`` document. Which options there ar
 """
 
 import os
-import re
 import socket
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, Final
 
+from corten.api.pattern import Pattern
 from corten.engine.record import ContainerRecord
 from corten.engine.roster import short
 from corten.errors import InvalidArgument, RuntimeFailure
@@ -102,17 +101,14 @@ def _selected(values: Mapping[str, str], names: str, expression: str) -> Iterato
     yield from (name for name in names.split(",") if name in values)
     if expression:
         pattern = _compile(expression)
-        yield from (name for name in values if pattern.search(name))
+        yield from (name for name in values if pattern.found(name))
 
 
-def _compile(expression: str) -> re.Pattern[str]:
-    """Go's syntax is nearly ours; what Python reads differently or not at all is refused."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")  # a set of POSIX classes is an unusual set here
-        try:
-            return re.compile(expression)
-        except (re.error, Warning, RecursionError, OverflowError) as error:
-            raise InvalidArgument(f"error parsing regexp: {error}: `{expression}`") from None
+def _compile(expression: str) -> Pattern:
+    try:
+        return Pattern(expression)
+    except ValueError as error:
+        raise InvalidArgument(f"error parsing regexp: {error}: `{expression}`") from None
 
 
 def tag(record: ContainerRecord, template: str, path: str = "") -> str:
