@@ -173,7 +173,7 @@ class Engine:
             logger.error("%s", problem)
         self._engine_id = _identity(database)
         self._volume_store = VolumeStore(root / "volumes", database)
-        content = ContentStore(root / "content")
+        content = ContentStore(root / "content", self._snapshotter.layers)
         self._deletions = gc.recover(content, self._snapshotter, self._volume_store)
         for warning in (*self._volume_store.problems, *self._snapshotter.warnings):
             logger.warning("%s", warning)

@@ -28,7 +28,8 @@ from corten.errors import CortenError, NotFound
 from corten.oci.digest import Digest
 from corten.oci.image import CONFIG_LIMIT, decode_config
 from corten.storage import damage, metadata, verify, volume
-from corten.storage.content import CHUNK, ContentStore
+from corten.storage.content import ContentStore
+from corten.storage.ingest import CHUNK
 from corten.storage.layer.store import LayerStore
 from corten.storage.trees import TreeDirectories
 
@@ -136,8 +137,8 @@ class _Checker:
         self._root = data_root
         self._records = records
         self._progress = progress
-        self._content = ContentStore(data_root / "content")
         self._layers = LayerStore(data_root / "layers")
+        self._content = ContentStore(data_root / "content", self._layers)
         self._trees = TreeDirectories(data_root / "snapshots")
         self._damaged: set[Digest] = set()
         self.checked = {"containers": len(records.containers), "images": len(records.images), "blobs": 0, "layers": 0}
@@ -191,14 +192,16 @@ class _Checker:
             self.checked["blobs"] += 1
             there.add(digest)
             try:
-                sound = self._content.verify(digest)
+                problems = self._content.damages(digest)
             except NotFound:
                 there.discard(digest)  # removed this moment; missing below if a record needs it
                 continue
-            if not sound:
-                self._damaged.add(digest)
+            if problems:
+                if len(problems) >= len(self._content.layers_of(digest)):
+                    self._damaged.add(digest)
                 owner = needed.get(digest, ("", ""))
-                yield Finding(DAMAGED, f"content {digest} no longer has its digest", owner, blob=digest)
+                for chain, problem in problems.items():
+                    yield Finding(DAMAGED, problem, owner, blob="" if chain else digest, layer=chain)
             elif digest not in needed:
                 yield Finding(ORPHAN, f"content {digest}: no record names it")
         for digest in sorted(needed.keys() - there):
@@ -231,7 +234,7 @@ class _Checker:
                 yield Finding(DAMAGED, f"layer {chain}: {why}", owner, layer=chain)
             return  # told already; there is nothing to compare with
         try:
-            with self._content.open(blob) as stream:
+            with self._content.open(blob, chain) as stream:
                 problems = verify.layer(iter(lambda: stream.read(CHUNK), b""), self._layers.root / chain.hex / "fs")
         except (CortenError, OSError) as exc:
             problems = [str(exc)]

@@ -36,8 +36,9 @@ from corten.oci.digest import Digest
 from corten.oci.image import CONFIG_LIMIT, decode_config
 from corten.oci.reference import Reference
 from corten.storage import damage, metadata
-from corten.storage.content import CHUNK, ContentStore
+from corten.storage.content import ContentStore
 from corten.storage.durable import sync_directory, write_file
+from corten.storage.ingest import CHUNK
 from corten.storage.layer.store import LayerStore
 from corten.storage.layer.writer import LayerWriter
 from corten.storage.metadata import Database
@@ -110,8 +111,8 @@ class _Repair:
         self._root = root
         self._records = records
         self._findings = [finding for finding in report.findings if finding.kind != ORPHAN]
-        self._content = ContentStore(root / "content")
         self._layers = LayerStore(root / "layers")
+        self._content = ContentStore(root / "content", self._layers)
         self._blobs = {finding.blob for finding in self._findings}
         self._chains = {finding.layer for finding in self._findings}
         self.done: list[str] = []
@@ -151,12 +152,13 @@ class _Repair:
 
     def _replace(self, blob: Digest, diff_id: Digest, parent: Digest | None) -> bool:
         try:
-            with self._content.open(blob) as stream, LayerWriter(self._layers) as writer:
+            derived = self._content.derived(blob)
+            with self._content.open(blob) as stream, LayerWriter(self._layers, split=derived) as writer:
                 for data in iter(lambda: stream.read(CHUNK), b""):
                     writer.feed(data)
                 if writer.finish() != diff_id:
                     return False
-                writer.commit(parent)
+                writer.commit(parent, self._content.keep)
         except (CorruptData, NotFound):
             return False
         return True

@@ -45,7 +45,7 @@ def collect(content: ContentStore, snapshotter: Snapshotter, roots: Roots) -> Co
         if container_id not in roots.containers:
             snapshotter.remove(container_id)
             done.containers.append(container_id)
-    _sweep_layers(snapshotter, _reached(snapshotter, roots), done)
+    _sweep_layers(content, snapshotter, roots, done)
     for digest in list(content.walk()):
         if digest not in roots.digests:
             done.bytes += content.delete(digest)
@@ -79,10 +79,18 @@ def _reached(snapshotter: Snapshotter, roots: Roots) -> set[Digest]:
     return reached
 
 
-def _sweep_layers(snapshotter: Snapshotter, reached: set[Digest], done: Collected) -> None:
-    """A layer goes only after those that stand on it; unreadable ones have no place in the order and go last."""
+def _sweep_layers(content: ContentStore, snapshotter: Snapshotter, roots: Roots, done: Collected) -> None:
+    """A layer goes only after those that stand on it; unreadable ones have no place in the order and go last.
+
+    Plain content that a root names outlives the layer it stands on.
+    """
+    reached = _reached(snapshotter, roots)
     doomed = [chain for chain in snapshotter.chains() if chain not in reached]
     for chain in sorted(doomed, key=lambda chain: _depth(snapshotter, chain), reverse=True):
+        with suppress(NotFound, CorruptData):
+            diff_id = Digest(snapshotter.layers.get(chain).diff_id)
+            if diff_id in roots.digests:
+                content.detach(chain, diff_id)
         size = snapshotter.layers.disk_usage(chain)
         later = snapshotter.remove_layer(chain)
         if later is not None:

@@ -25,14 +25,16 @@ _LIBARCHIVE: Final = b"LIBARCHIVE.xattr."
 class TarReader:
     """Iterate entries; between two of them, :meth:`data` gives the current one's bytes (what is not taken is skipped).
 
-    ``source`` returns the next piece of the stream, of any size, and ``b""`` at its end.
+    ``source`` returns the next piece of the stream, of any size, and ``b""`` at its end. ``rest`` is told every byte
+    that :meth:`data` does not give, in order and before anything that follows it: headers, padding, skipped data.
 
     Raises:
         CorruptData: anything malformed, and a stream that ends inside an entry.
     """
 
-    def __init__(self, source: Callable[[], bytes]) -> None:
+    def __init__(self, source: Callable[[], bytes], rest: Callable[[bytes | memoryview], object] | None = None) -> None:
         self._source = source
+        self._rest = rest
         self._buffer = b""
         self._view = memoryview(b"")
         self._position = 0
@@ -83,9 +85,12 @@ class TarReader:
 
     def drain(self) -> None:
         """Read the stream to its end, so that whoever hashes it has seen everything."""
+        if self._rest is not None:
+            self._rest(self._view[self._position :])
         self._position = len(self._buffer)
-        while self._source():
-            pass
+        while piece := self._source():
+            if self._rest is not None:
+                self._rest(piece)
 
     def _complete(self, entry: Entry, block: bytes, overrides: Records) -> Entry:
         self._count += 1
@@ -153,6 +158,8 @@ class TarReader:
         if end <= len(self._buffer):
             found = self._buffer[self._position : end]
             self._position = end
+            if self._rest is not None:
+                self._rest(found)
             return found
         pieces = [self._buffer[self._position :]]
         missing = count - len(pieces[0])
@@ -161,13 +168,18 @@ class TarReader:
             pieces.append(self._buffer[:missing])
             self._position = len(pieces[-1])
             missing -= self._position
-        return b"".join(pieces)
+        found = b"".join(pieces)
+        if self._rest is not None:
+            self._rest(found)
+        return found
 
     def _skip(self, count: int) -> None:
         while count:
             if self._position == len(self._buffer):
                 self._refill()
             step = min(count, len(self._buffer) - self._position)
+            if self._rest is not None:
+                self._rest(self._view[self._position : self._position + step])
             self._position += step
             count -= step
         self._left = self._padding = 0

@@ -30,8 +30,8 @@ class Engine:
 
     def __init__(self, root: Path, **settings: Any) -> None:
         self.root = root
-        self.content = ContentStore(root / "content")
         self.layers = LayerStore(root / "layers")
+        self.content = ContentStore(root / "content", self.layers)
         self.database = Database(root / "corten.db")
         self.events = EventService()
         config = EngineConfig(data_root=str(root), **settings)

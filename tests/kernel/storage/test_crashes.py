@@ -56,7 +56,8 @@ def check(root, lines):
     """Recover as the engine does at its start, then look at everything."""
     kept, gone = promises(lines)
     database = Database(root / "corten.db")
-    content, snapshotter = ContentStore(root / "content"), overlay_snapshotter(root)
+    snapshotter = overlay_snapshotter(root)
+    content = ContentStore(root / "content", snapshotter.layers)
     volumes = VolumeStore(root / "volumes", database)
     for free in gc.recover(content, snapshotter, volumes):
         free()
@@ -93,7 +94,7 @@ def streams_by_diff():
     spec = spec_from_file_location("crash_worker", HERE / "crash_worker.py")
     worker = module_from_spec(spec)
     spec.loader.exec_module(worker)
-    return {str(Digest.of(layer)): layer for layer in worker.LAYERS}
+    return {str(Digest.of(layer)): layer for layer in (*worker.LAYERS, *worker.PLAIN)}
 
 
 def crash_everywhere(tmp_path, start, step):

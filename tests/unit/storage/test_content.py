@@ -118,9 +118,9 @@ def test_stale_and_unusable_ingests_are_removed(store, tmp_path):
 def test_damage_on_disk_is_found(store, tmp_path):
     digest = store.put(b"document")
     assert store.put(b"document", digest) == digest
-    assert store.verify(digest)
+    assert store.damage(digest) == ""
     store.path(digest).write_bytes(b"documenT")
-    assert not store.verify(digest)
+    assert store.damage(digest) == f"content {digest} no longer has its digest"
     with pytest.raises(CorruptData, match="damaged"):
         store.read(digest, limit=100)
     with pytest.raises(CorruptData, match="larger"):

@@ -54,6 +54,26 @@ def test_a_damaged_stream_is_read_or_refused(damage: list[tuple[int, int]], step
 
 
 @FUZZ
+@given(st.lists(st.tuples(st.integers(0, len(GOOD) - 1), st.integers(0, 255)), max_size=3), st.integers(1, 5000))
+def test_data_and_rest_are_the_whole_stream(damage: list[tuple[int, int]], step: int) -> None:
+    raw = bytearray(GOOD + b"behind the end")
+    for place, value in damage:
+        raw[place] = value
+    pieces = iter([bytes(raw[start : start + step]) for start in range(0, len(raw), step)])
+    told = bytearray()
+    reader = TarReader(lambda: next(pieces, b""), told.extend)
+    try:
+        for number, _ in enumerate(reader):
+            for view in reader.data() if number % 2 else ():
+                told.extend(view)
+        reader.drain()
+    except _REFUSALS:
+        assert raw.startswith(told)
+    else:
+        assert told == raw
+
+
+@FUZZ
 @given(st.binary(max_size=4096), st.integers(1, 700))
 def test_noise_is_read_or_refused(noise: bytes, step: int) -> None:
     try:

@@ -25,10 +25,10 @@ from corten.oci import platform as platforms
 from corten.oci.digest import Digest
 from corten.oci.image import (
     DOCKER_CONFIG,
-    DOCKER_LAYER_GZIP,
+    DOCKER_LAYER,
     DOCKER_MANIFEST,
     OCI_CONFIG,
-    OCI_LAYER_GZIP,
+    OCI_LAYER,
     OCI_MANIFEST,
     ContainerConfig,
     Descriptor,
@@ -103,7 +103,7 @@ class Committer:
         is_oci = parent is not None and self._store.manifests[parent.manifest].media_type == OCI_MANIFEST
         empty = stored.diff_id == EMPTY_DIFF
         config = _config(base, child, None if empty else stored.diff_id)
-        own = Blob(stored.digest, stored.size, OCI_LAYER_GZIP if is_oci else DOCKER_LAYER_GZIP)
+        own = Blob(stored.digest, stored.size, OCI_LAYER if is_oci else DOCKER_LAYER)
         blobs = below if empty else (*below, own)
         raw = encode(config)
         manifest = _manifest(raw, blobs, is_oci=is_oci)

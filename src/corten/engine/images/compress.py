@@ -22,7 +22,8 @@ from corten.oci.image import (
     decode_manifest,
     encode,
 )
-from corten.storage.content import CHUNK, ContentStore, Ingest
+from corten.storage.content import ContentStore
+from corten.storage.ingest import CHUNK, Ingest
 
 LEVEL: Final = 2
 _GZIP_TYPE: Final = {OCI_LAYER: OCI_LAYER_GZIP, DOCKER_LAYER: DOCKER_LAYER_GZIP}

@@ -19,6 +19,7 @@ from corten.engine.images.store import Change, ImageStore
 from corten.oci.digest import Digest
 from corten.oci.image import (
     DOCKER_CONFIG,
+    DOCKER_LAYER,
     DOCKER_LAYER_GZIP,
     DOCKER_MANIFEST,
     ContainerConfig,
@@ -74,7 +75,7 @@ class Importer:
                 media_type=DOCKER_MANIFEST,
                 size=len(manifest),
                 image=identifier,
-                layers=(Blob(stored.digest, stored.size, DOCKER_LAYER_GZIP),),
+                layers=(Blob(stored.digest, stored.size, _media_type(stored)),),
                 local=True,
             )
             with self._parts.pinned([layer], identifier, record.digest):
@@ -129,12 +130,16 @@ def _config(container: ContainerConfig, diff_id: Digest, message: str, platform:
     )
 
 
+def _media_type(stored: StoredLayer) -> str:
+    return DOCKER_LAYER_GZIP if stored.gzip else DOCKER_LAYER
+
+
 def _manifest(identifier: Digest, size: int, stored: StoredLayer) -> bytes:
     return encode(
         Manifest(
             schema_version=2,
             media_type=DOCKER_MANIFEST,
             config=Descriptor(media_type=DOCKER_CONFIG, digest=identifier, size=size),
-            layers=(Descriptor(media_type=DOCKER_LAYER_GZIP, digest=stored.digest, size=stored.size),),
+            layers=(Descriptor(media_type=_media_type(stored), digest=stored.digest, size=stored.size),),
         )
     )

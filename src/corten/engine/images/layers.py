@@ -30,7 +30,8 @@ from corten.errors import Conflict, CorruptData, InvalidArgument
 from corten.oci.digest import Digest, chain_id, chain_ids
 from corten.oci.image import LAYER_TYPES, ImageConfig, Manifest
 from corten.storage import damage, verify
-from corten.storage.content import CHUNK, ContentStore, Ingest
+from corten.storage.content import ContentStore
+from corten.storage.ingest import CHUNK, Ingest
 from corten.storage.layer.store import LayerStore
 from corten.storage.layer.writer import LayerWriter
 
@@ -126,7 +127,7 @@ class LayerFetcher:
                 lambda: parent is None or (parent not in self._healing and self._layers.has(parent))
             )
         self._refuse_held(chain := chain_id(parent, await self.in_thread(writer.finish)))
-        await self.in_thread(writer.commit, parent)
+        await self.in_thread(writer.commit, parent, self._content.keep)
         self._healing.discard(chain)
         async with self._published:
             self._published.notify_all()
@@ -189,7 +190,7 @@ class LayerFetcher:
             try:
                 writer = await self.in_thread(self._unpack_local, layer)
             except CorruptData:
-                if await self.in_thread(self._content.verify, layer.digest):
+                if not await self.in_thread(self._content.damage, layer.digest):
                     raise
                 await self.in_thread(self._content.delete, layer.digest)  # it changed on disk: once more
             else:
@@ -274,11 +275,14 @@ class LayerFetcher:
         if not self._layers.problem(layer.chain_id):
             return None
         with self._content.open(layer.digest) as stream:
-            return self._unpack(layer, iter(lambda: stream.read(CHUNK), b""), None)
+            derived = self._content.derived(layer.digest)
+            return self._unpack(layer, iter(lambda: stream.read(CHUNK), b""), None, split=derived)
 
-    def _unpack(self, layer: Layer, chunks: Iterable[bytes], ingest: Ingest | None) -> LayerWriter:
+    def _unpack(
+        self, layer: Layer, chunks: Iterable[bytes], ingest: Ingest | None, *, split: bool = False
+    ) -> LayerWriter:
         with ExitStack() as stack:
-            writer = stack.enter_context(LayerWriter(self._layers))
+            writer = stack.enter_context(LayerWriter(self._layers, split=split))
             try:
                 for chunk in chunks:
                     writer.feed(chunk)

@@ -42,7 +42,6 @@ from corten.oci.image import (
 )
 from corten.oci.reference import Reference
 from corten.storage.content import ContentStore
-from corten.storage.layer.decompress import detect
 from corten.storage.layer.store import LayerStore
 
 _TYPES: Final = {"none": DOCKER_LAYER, "gzip": DOCKER_LAYER_GZIP, "zstd": DOCKER_LAYER_ZSTD}
@@ -165,6 +164,8 @@ class Loader:
         stored = found.layers.get(found.documents.resolve(name))
         if stored is None:
             raise CorruptData(f"invalid archive: {name} is missing or no layer")
+        if stored.problem:
+            raise CorruptData(stored.problem)
         return stored
 
     async def _layer(self, name: str, layer: Layer, found: Unbundled) -> None:
@@ -172,7 +173,7 @@ class Loader:
         stored = found.layers[found.documents.resolve(name)]
         if stored.diff_id is not None and stored.diff_id != layer.diff_id:
             raise CorruptData(f'invalid diffID: expected "{layer.diff_id}", got "{stored.diff_id}"')
-        here = not self._layers.problem(layer.chain_id)
+        here = self._fetcher.present(layer)
         if here and not (stored.replaced and await self._fetcher.in_thread(self._fetcher.differs, layer)):
             return
         if stored.writer is None:
@@ -185,8 +186,7 @@ class Loader:
         """The manifest Docker would push for these layers."""
         layers = []
         for item in stored:
-            with self._content.open(item.digest) as stream:
-                media_type = _TYPES.get(detect(stream.read(6)))
+            media_type = _TYPES.get(item.form)
             if media_type is None:
                 raise CorruptData(f"layer {item.digest} is neither a plain tar nor compressed with gzip or zstd")
             layers.append(Descriptor(media_type=media_type, digest=item.digest, size=item.size))

@@ -8,6 +8,7 @@ and then waits for a running sweep; a sweep computes its garbage under the lock,
 """
 
 import asyncio
+import logging
 import os
 import time
 from collections import Counter
@@ -25,6 +26,8 @@ from corten.oci.digest import Digest, chain_ids
 from corten.oci.image import CONFIG_LIMIT, ImageConfig, decode_config
 from corten.storage.content import ContentStore
 from corten.storage.layer.store import LayerStore
+
+logger = logging.getLogger(__name__)
 
 ORPHAN_SECONDS: Final = 24 * 3600.0
 
@@ -121,8 +124,10 @@ class ImageParts:
             doomed = [item for item in reversed(chains) if item not in kept_chains and not self._pins[item]]
             blobs = [item for item in contents if item not in kept_contents and not self._pins[item]]
 
+            needed = kept_contents | set(self._pins)
+
             def delete() -> int:
-                freed = sum(self._delete_layer(chain) for chain in doomed)
+                freed = sum(self._delete_layer(chain, needed) for chain in doomed)
                 return freed + sum(self._content.delete(digest) for digest in blobs)
 
             freed = await asyncio.shield(asyncio.to_thread(delete))
@@ -137,11 +142,17 @@ class ImageParts:
         def candidates() -> tuple[list[Digest], list[Digest]]:
             limit = time.time() - older_than
             chains = [item for item in self._layers.chains() if _mtime(self._layers.root / item.hex) < limit]
-            blobs = [item for item in self._content.walk() if _mtime(self._content.path(item)) < limit]
+            blobs = [item for item in self._content.walk() if self._arrived(item) < limit]
             return sorted(chains, key=self._depth), blobs
 
         chains, blobs = await asyncio.to_thread(candidates)
         return (await self.sweep(chains, blobs)).freed
+
+    def _arrived(self, digest: Digest) -> float:
+        try:
+            return _mtime(self._content.place(digest))
+        except NotFound:
+            return _mtime(self._content.path(digest))
 
     def _depth(self, chain: Digest) -> int:
         """How many layers are under it; what stands on nothing goes first."""
@@ -150,8 +161,15 @@ class ImageParts:
         except (NotFound, CorruptData):
             return 1 << 20
 
-    def _delete_layer(self, chain: Digest) -> int:
-        """Bytes of disk freed; 0 when it was not here."""
+    def _delete_layer(self, chain: Digest, needed: set[Digest]) -> int:
+        """Bytes of disk freed; 0 when it was not here. Content of ``needed`` that stands on it is kept.
+
+        What a request reads must stay as it is: then the layer goes another time.
+        """
+        with suppress(NotFound, CorruptData):
+            diff_id = Digest(self._layers.get(chain).diff_id)
+            if diff_id in needed and self._content.stands_on(chain, diff_id) and not self._detached(chain, diff_id):
+                return 0
         size = self._layers.disk_usage(chain)
         try:
             dispose = self._layers.remove(chain)
@@ -161,6 +179,17 @@ class ImageParts:
             return 0
         dispose()
         return size
+
+    def _detached(self, chain: Digest, diff_id: Digest) -> bool:
+        """Whether needed content could be kept without the layer."""
+        if self._pins[diff_id]:
+            return False
+        try:
+            self._content.detach(chain, diff_id)
+        except CorruptData as error:
+            logger.error("layer %s is kept, because content that is needed is damaged: %s", chain, error)
+            return False
+        return True
 
 
 def _mtime(path: Path) -> float:

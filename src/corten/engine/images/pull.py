@@ -37,6 +37,7 @@ from corten.oci.image import (
 from corten.oci.reference import Reference
 from corten.registry.client import Fetched, Registry
 from corten.storage.content import ContentStore
+from corten.storage.durable import is_full
 
 
 class _Target(NamedTuple):
@@ -67,15 +68,27 @@ class Puller:
         label = str(reference.digest or reference.tag)
         reporter.send(message(f"Pulling from {reference.path}", label))
         target = await self._target(registry, reference, fetched, wanted)
-        with self._parts.pinned(target.layers, target.manifest.config.digest, target.fetched.digest):  # (3)
-            await self._parts.settled()
-            await self._bring(registry, reference, target.layers, reporter)  # (4)
-            newer = await self._commit(reference, target)  # (5)
+        documents = (target.manifest.config.digest, target.fetched.digest)
+        try:
+            with self._parts.pinned(target.layers, *documents):  # (3)
+                await self._parts.settled()
+                await self._bring(registry, reference, target.layers, reporter)  # (4)
+                newer = await self._commit(reference, target)  # (5)
+        except OSError as error:
+            if is_full(error):
+                await asyncio.shield(self._give_back(target.layers, documents))
+            raise
         _warn_of_platform(reporter, reference, target.config, wanted)
         reporter.send(message(f"Digest: {target.named}"))  # (6)
         verdict = "Downloaded newer image" if newer else "Image is up to date"
         reporter.send(message(f"Status: {verdict} for {reference.familiar()}"))
         return target.manifest.config.digest
+
+    async def _give_back(self, layers: Sequence[Layer], documents: Sequence[Digest]) -> None:
+        """Drop what has come of a pull that found the disk full: its space is what somebody needs first."""
+        blobs = [layer.digest for layer in layers]
+        await asyncio.to_thread(self._content.forget, blobs)
+        await self._parts.sweep([layer.chain_id for layer in layers], [*blobs, *documents])
 
     async def _target(
         self, registry: Registry, reference: Reference, fetched: Fetched, wanted: Platform | None

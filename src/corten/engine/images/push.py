@@ -26,7 +26,8 @@ from corten.oci.reference import Reference
 from corten.registry import failure, upload
 from corten.registry.client import Registry
 from corten.registry.transport import Transport
-from corten.storage.content import CHUNK, ContentStore
+from corten.storage.content import ContentStore
+from corten.storage.ingest import CHUNK
 
 _DONE: Final = {upload.EXISTS: "Layer already exists", upload.PUSHED: "Pushed"}
 

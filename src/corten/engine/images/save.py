@@ -16,7 +16,8 @@ from corten.engine.images.store import Found
 from corten.oci.digest import Digest
 from corten.oci.image import OCI_INDEX
 from corten.oci.reference import Reference
-from corten.storage.content import CHUNK, ContentStore
+from corten.storage.content import ContentStore
+from corten.storage.ingest import CHUNK
 from corten.tar import header as tar
 from corten.tar import writer
 

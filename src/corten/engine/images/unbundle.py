@@ -27,6 +27,7 @@ from corten.tar.reader import TarReader
 MAX_DOCUMENTS: Final = 64 << 20
 MAX_MEMBERS: Final = 100_000
 PROGRESS_BYTES: Final = 1 << 20
+_HEAD: Final = 6
 _SMALLEST_LAYER: Final = 18  # the empty gzip member is 20 bytes, the empty zstd frame 9 of which none is a tar
 
 #: Told how far a layer is: (member's name, bytes so far, size).
@@ -34,16 +35,20 @@ Progress = Callable[[str, int, int], None]
 
 
 class StoredLayer(NamedTuple):
-    """A layer's blob in the content store; ``writer`` holds it unpacked, None when it was there before.
+    """A layer of the archive; ``writer`` holds it unpacked, None when its blob was there before.
 
-    ``replaced``: a damaged blob was there, so the layer's files here are in doubt too.
+    ``form`` is how it is compressed. A plain one has no blob of its own: it is content once it is published, and
+    ``problem`` says why it cannot be. ``replaced``: a damaged blob was there, so the layer's files here are in doubt
+    too.
     """
 
     digest: Digest
     size: int
+    form: str
     writer: LayerWriter | None
     diff_id: Digest | None
     replaced: bool = False
+    problem: str = ""
 
 
 class Unbundled:
@@ -101,7 +106,9 @@ class Unbundler:
 
     def _member(self, name: str, entry: Entry, reader: TarReader, found: Unbundled) -> None:
         data = reader.data()
-        first = bytes(next(data, b""))
+        first = b""
+        while len(first) < _HEAD and (piece := next(data, None)):
+            first += piece
         if entry.size <= CONFIG_LIMIT and first[:1] in (b"{", b"["):
             self._bytes += entry.size
             if self._bytes > MAX_DOCUMENTS:
@@ -112,33 +119,69 @@ class Unbundler:
 
     def _layer(self, name: str, size: int, first: bytes, data: Iterator[memoryview], found: Unbundled) -> None:
         expected = _digest_of(name)
+        form = detect(first[:_HEAD])
         if expected is not None and not self._content.problem(expected, size):
             self._progress(name, size, size)
-            found.layers[name] = StoredLayer(expected, size, None, None)
+            found.layers[name] = StoredLayer(expected, size, form, None, None)
             return
-        replaced = expected is not None and self._content.has(expected)
-        position = reported = 0
+        pieces = self._told(name, size, _joined(first, data))
+        replaced = expected is not None and self._content.path(expected).exists()
+        if form == "none" and not replaced and (expected is None or expected.algorithm == "sha256"):
+            stored = self._plain(expected, size, pieces, found)
+        else:
+            stored = self._packed(expected, size, form, pieces, found)._replace(replaced=replaced)
+        found.added.append(stored.digest)
+        found.layers[name] = stored
+
+    def _plain(self, expected: Digest | None, size: int, pieces: Iterator[bytes], found: Unbundled) -> StoredLayer:
+        """Unpack with the split, and nothing else; what turns out to be no layer is hashed to its end."""
+        writer = found.hold(LayerWriter(self._layers, split=True))
+        problem = ""
+        for piece in pieces:
+            try:
+                writer.feed(piece)
+            except CorruptData as error:
+                problem = str(error)
+        try:
+            writer.finish()
+        except CorruptData as error:
+            problem = str(error)
+        digest = writer.digest
+        if expected is not None and digest != expected:
+            raise CorruptData(
+                f"filesystem layer verification failed for digest {expected}: content has digest {digest}"
+            )
+        if problem:
+            writer.abort()
+            return StoredLayer(digest, size, "none", None, None, problem=problem)
+        return StoredLayer(digest, size, "none", writer, digest)
+
+    def _packed(
+        self, expected: Digest | None, size: int, form: str, pieces: Iterator[bytes], found: Unbundled
+    ) -> StoredLayer:
         key = f"load-{os.urandom(8).hex()}"
         with self._content.writer(key, expected=expected, size=size, shared=False) as ingest:
-            plain = detect(first[:6]) == "none" and (expected is None or expected.algorithm == "sha256")
-            writer: LayerWriter | None = found.hold(
-                LayerWriter(self._layers, (lambda: ingest.digest) if plain else None)
-            )
+            writer: LayerWriter | None = found.hold(LayerWriter(self._layers))
             try:
-                for piece in _joined(first, data):
+                for piece in pieces:
                     ingest.write(piece)
                     writer = _feed(writer, piece)
-                    position += len(piece)
-                    if position - reported >= PROGRESS_BYTES or position == size:
-                        self._progress(name, position, size)
-                        reported = position
                 diff_id = None if writer is None else writer.finish()
                 digest = ingest.commit()
             except BaseException:
                 ingest.abort()
                 raise
-        found.added.append(digest)
-        found.layers[name] = StoredLayer(digest, size, writer, diff_id, replaced)
+        return StoredLayer(digest, size, form, writer, diff_id)
+
+    def _told(self, name: str, size: int, pieces: Iterator[bytes]) -> Iterator[bytes]:
+        """The same pieces; progress is told of them."""
+        position = reported = 0
+        for piece in pieces:
+            yield piece
+            position += len(piece)
+            if position - reported >= PROGRESS_BYTES or position == size:
+                self._progress(name, position, size)
+                reported = position
 
 
 def _feed(writer: LayerWriter | None, piece: bytes) -> LayerWriter | None:

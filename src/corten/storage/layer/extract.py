@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +17,7 @@ from corten.errors import CorruptData
 from corten.linux.path import Root
 from corten.storage.durable import begin_writeback
 from corten.storage.layer import name as whiteouts
+from corten.storage.layer.split import SplitWriter
 from corten.tar import header, names
 from corten.tar.header import Entry
 from corten.tar.reader import TarReader
@@ -29,13 +31,16 @@ _LARGE: Final = 128 << 10
 class Extractor(Unpacker):
     """Unpacks one layer into ``root``, an empty directory of the caller's. Used by one thread.
 
-    Directories the archive did not describe (``implied``) have the lower layers' owner and mode.
+    Directories the archive did not describe (``implied``) have the lower layers' owner and mode. ``split`` is told
+    which files have the archive's data; the reader tells it the rest.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, split: SplitWriter | None = None) -> None:
         top = os.open(root, DIRECTORY)
         super().__init__(top, scope=Scope(Root(top), ""))
         self._top_descriptor = top
+        self._split = split
+        self._linked = False
 
     def close(self) -> None:
         """Give the descriptors back."""
@@ -66,6 +71,28 @@ class Extractor(Unpacker):
     def _written(self, fd: int, entry: Entry) -> None:
         if entry.size >= _LARGE:
             begin_writeback(fd)
+        if self._split is not None:
+            path = self._real(fd) if self._linked else names.clean(entry.name)
+            self._split.reference(path, [(0, entry.size)] if entry.sparse is None else entry.sparse)
+
+    def _through(self, path: bytes) -> int:
+        self._linked = True
+        return super()._through(path)
+
+    def _clear(self, parent: int, path: bytes) -> int:
+        if self._split is not None:
+            base = names.split(path)[1]
+            above = self._real(parent) if self._linked else b""
+            real = path if not self._linked else above + b"/" + base if above else base
+            with suppress(FileNotFoundError):
+                self._split.replace(parent, base, real)
+        return super()._clear(parent, path)
+
+    def _real(self, fd: int) -> bytes:
+        """Where in the tree something open is: once the archive led through a link, its names do not say so."""
+        place = os.readlink(b"/proc/self/fd/%d" % fd)
+        top = os.readlink(b"/proc/self/fd/%d" % self._top_descriptor)
+        return place[len(top) + 1 :]
 
     def _replaced(self, path: bytes, found: os.stat_result) -> None:
         if _is_whiteout(found):

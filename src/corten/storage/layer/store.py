@@ -2,6 +2,7 @@
 
     layers/<chain id hex>/fs           the layer's files, in overlayfs' form
     layers/<chain id hex>/layer.json   parent, diff id, size, short name; written before the directory has its name
+    layers/<chain id hex>/split        with fs, the plain layer (corten.storage.layer.split); replaced: files it needs
     layers/l/<short>                   symlink to ../<chain id hex>/fs: 500 of them fit in mount(2)'s one page
     layers/.new-*, layers/.dead-*      being unpacked, being deleted; removed at start-up
 
@@ -36,6 +37,8 @@ from corten.storage.usage import disk_bytes
 
 _NEW: Final = ".new-"
 _DEAD: Final = ".dead-"
+_DAMAGED: Final = "damaged"
+_SECOND: Final = "second"
 _SHORT_ALPHABET: Final = "abcdefghijklmnopqrstuvwxyz234567"
 
 
@@ -58,6 +61,8 @@ class LayerStore:
         self.short_root.mkdir(mode=0o700, exist_ok=True)
         self._lock = threading.Lock()
         self._known: dict[Digest, Layer] = {}
+        self.on_change: list[Callable[[Digest, Digest], None]] = []
+        """Told of every layer that comes or goes: chain id, diff id. From any thread."""
         self._disk: dict[Digest, int] = {}
         self._sync = FilesystemSync(root)
 
@@ -77,9 +82,10 @@ class LayerStore:
         remove_tree(directory)
 
     def publish(
-        self, directory: Path, diff_id: Digest, parent: Digest | None, *, size: int, implied: set[bytes]
-    ) -> Digest:
-        """Make an unpacked layer the layer of its chain id, and return that.
+        self, directory: Path, diff_id: Digest, parent: Digest | None, *, size: int, implied: set[bytes],
+        again: Callable[[Path, Digest], None] | None = None,
+    ) -> Digest:  # fmt: skip
+        """Make an unpacked layer the layer of its chain id, and return that; its split goes with it.
 
         (1) give directories the archive left undescribed the owner and mode they have below
         (2) write layer.json  (3) sync the filesystem: data is on disk before anything names it
@@ -87,7 +93,8 @@ class LayerStore:
 
         A crash before 4 leaves a ``.new-`` directory, after 4 a complete layer; a missing short name is made again.
         When the layer is there already (the same image from two places), this one is discarded. A damaged one changes
-        places with this one in step 4, and goes: the caller knows that no container runs on it.
+        places with this one in step 4, and goes: the caller knows that no container runs on it. Before a directory
+        goes, ``again`` is called with it and the chain id.
 
         Raises:
             NotFound: the parent is not here yet.
@@ -95,22 +102,32 @@ class LayerStore:
         chain = chain_id(parent, diff_id)
         lowers = self.lowers(parent)
         if not self.problem(chain):
-            self.discard(directory)
-            return chain
+            return self._again(directory, chain, again)
         _adopt_implied(directory / "fs", lowers, implied)  # (1)
         layer = Layer(str(diff_id), str(parent or ""), size, "".join(secrets.choice(_SHORT_ALPHABET) for _ in range(7)))
         write_file(directory / "layer.json", msgspec.json.encode(layer), durable=False)  # (2)
         self._sync()  # (3)
         with self._lock:
-            spare = self._place(directory, chain)  # (4)
+            left = self._place(directory, chain)  # (4)
         sync_directory(self.root)  # (5)
         self._shorten(chain, self.get(chain))  # (6)
-        if spare:
+        self._tell(chain, diff_id)
+        if not left:
+            return chain
+        with suppress(*((CorruptData,) if left == _DAMAGED else ())):
+            self._again(directory, chain, again)
+        return chain
+
+    def _again(self, directory: Path, chain: Digest, again: Callable[[Path, Digest], None] | None) -> Digest:
+        try:
+            if again is not None:
+                again(directory, chain)
+        finally:
             self.discard(directory)
         return chain
 
-    def _place(self, directory: Path, chain: Digest) -> bool:
-        """Give an unpacked layer its name; whether ``directory`` is there still, to be discarded."""
+    def _place(self, directory: Path, chain: Digest) -> str:
+        """Give an unpacked layer its name; what is left in ``directory``, if anything: this one or the damaged one."""
         target = self._directory(chain)
         try:
             os.rename(directory, target)
@@ -120,9 +137,10 @@ class LayerStore:
             if self.problem(chain):
                 exchange(str(directory), str(target))
                 self._forget(chain)
-            return True
+                return _DAMAGED
+            return _SECOND
         self._forget(chain)
-        return False
+        return ""
 
     def _forget(self, chain: Digest) -> None:
         self._known.pop(chain, None)
@@ -176,8 +194,12 @@ class LayerStore:
         self._known[chain] = layer
         return layer
 
+    def measure_again(self, chain: Digest) -> None:
+        """The layer's split came or went: its disk usage is not what it was."""
+        self._disk.pop(chain, None)
+
     def disk_usage(self, chain: Digest) -> int:
-        """Bytes of blocks of the layer's directory; walked once, since layers do not change."""
+        """Bytes of blocks of the layer's directory; walked once, since trees of layers do not change."""
         known = self._disk.get(chain)
         if known is None:
             known = self._disk[chain] = disk_bytes(self._directory(chain))
@@ -206,6 +228,10 @@ class LayerStore:
             if len(name) == 64:
                 yield Digest.from_hex(name)
 
+    def directory(self, chain: Digest) -> Path:
+        """The layer's directory."""
+        return self._directory(chain)
+
     def remove(self, chain: Digest) -> Callable[[], None] | None:
         """Take a layer away at once; call the result, from any thread, to give its disk space back.
 
@@ -214,19 +240,24 @@ class LayerStore:
         Raises:
             Conflict: another layer stands on it.
         """
+        diff_id = None
         with self._lock:
             for other in self.chains():
                 with suppress(NotFound, CorruptData):
                     if other != chain and self.parent(other) == chain:
                         raise Conflict(f"layer {chain} is in use by layer {other}")
             with suppress(NotFound, CorruptData):
-                (self.short_root / self.get(chain).short).unlink(missing_ok=True)
+                layer = self.get(chain)
+                diff_id = Digest(layer.diff_id)
+                (self.short_root / layer.short).unlink(missing_ok=True)
             self._forget(chain)
             dead = self.root / f"{_DEAD}{secrets.token_hex(8)}"
             try:
                 os.rename(self._directory(chain), dead)
             except FileNotFoundError:
                 return None
+        if diff_id is not None:
+            self._tell(chain, diff_id)
         return lambda: remove_tree(dead)
 
     def recover(self) -> list[Callable[[], None]]:
@@ -240,6 +271,10 @@ class LayerStore:
     def short_name(self, chain: Digest) -> str:
         """The layer's name relative to ``layers/l``."""
         return self.get(chain).short
+
+    def _tell(self, chain: Digest, diff_id: Digest) -> None:
+        for told in self.on_change:
+            told(chain, diff_id)
 
     def _directory(self, chain: Digest) -> Path:
         return self.root / chain.hex

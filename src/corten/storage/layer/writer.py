@@ -7,6 +7,8 @@
     finish()    -> end of stream -------------------------------------->  waits, returns the diff id
     commit()    -> LayerStore.publish
 
+A plain layer may be unpacked with its split (:mod:`corten.storage.layer.split`), so that its bytes need no other place.
+
 Decompression, hashing and most system calls let go of the interpreter lock, so the two threads use two cores. The
 queue is the back-pressure: a disk slower than the network makes :meth:`LayerWriter.feed` wait. What goes wrong in the
 unpacking thread is raised by the next call.
@@ -18,6 +20,7 @@ import hashlib
 import queue
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, Self
 
@@ -25,6 +28,7 @@ from corten.errors import Conflict
 from corten.oci.digest import Digest
 from corten.storage.layer.decompress import Decompressor
 from corten.storage.layer.extract import Extractor
+from corten.storage.layer.split import SplitWriter
 from corten.storage.layer.store import LayerStore
 from corten.tar.reader import TarReader
 
@@ -34,10 +38,10 @@ _QUEUED: Final = 16  # pieces of at most 1 MiB
 class LayerWriter:
     """One layer on its way to disk. As a context manager it is aborted unless it was committed."""
 
-    def __init__(self, store: LayerStore, plain_digest: Callable[[], Digest] | None = None) -> None:
-        """``plain_digest`` gives the digest of everything fed: a caller who hashes an uncompressed layer says it so."""
+    def __init__(self, store: LayerStore, *, split: bool = False) -> None:
+        """``split``: the layer comes uncompressed, and what its tree does not hold of it is kept beside that."""
         self._store = store
-        self._plain_digest = plain_digest
+        self._split = split
         self._directory: Path | None = store.new_directory()
         self._decompressor = Decompressor()
         self._hash = hashlib.sha256()
@@ -49,7 +53,9 @@ class LayerWriter:
         self._ended = False
         self.size = 0
         """Bytes of file data, known once finished."""
-        self._thread = threading.Thread(target=self._unpack, args=(self._directory / "fs",), name="unpack", daemon=True)
+        self.stream_size = 0
+        """Bytes of the layer, uncompressed, so far."""
+        self._thread = threading.Thread(target=self._unpack, args=(self._directory,), name="unpack", daemon=True)
         self._thread.start()
 
     def feed(self, data: bytes) -> None:
@@ -73,15 +79,25 @@ class LayerWriter:
                 self._push(piece)
             self._end()
             self._raise()
-            self._diff_id = self._plain_digest() if self._plain_digest else Digest.from_hex(self._hash.hexdigest())
+            self._diff_id = self.digest
         return self._diff_id
 
-    def commit(self, parent: Digest | None) -> Digest:
-        """Publish the layer on ``parent`` (a chain id); the new chain id. Finishes first if need be."""
+    @property
+    def digest(self) -> Digest:
+        """The digest of the uncompressed bytes so far, also of those that came after a failure."""
+        return Digest.from_hex(self._hash.hexdigest())
+
+    def commit(self, parent: Digest | None, again: Callable[[Path, Digest], None] | None = None) -> Digest:
+        """Publish the layer on ``parent`` (a chain id); the new chain id. Finishes first if need be.
+
+        Where the layer is here already, ``again`` sees the directory of this one, and the chain id, before it goes.
+        """
         diff_id = self.finish()
         if self._directory is None:
             raise Conflict("layer was committed or aborted already")
-        chain = self._store.publish(self._directory, diff_id, parent, size=self.size, implied=self._implied)
+        chain = self._store.publish(
+            self._directory, diff_id, parent, size=self.size, implied=self._implied, again=again
+        )
         self._directory = None
         return chain
 
@@ -100,9 +116,9 @@ class LayerWriter:
         self.abort()
 
     def _push(self, piece: bytes) -> None:
+        self._hash.update(piece)
+        self.stream_size += len(piece)
         self._raise()
-        if self._plain_digest is None:
-            self._hash.update(piece)
         self._pieces.put(piece)
 
     def _raise(self) -> None:
@@ -115,17 +131,21 @@ class LayerWriter:
             self._pieces.put(b"")
             self._thread.join()
 
-    def _unpack(self, target: Path) -> None:
+    def _unpack(self, directory: Path) -> None:
         """The unpacking thread: it takes pieces until the empty one, also after it failed, so that nobody waits."""
         source = self._source
         try:
-            extractor = Extractor(target)
-            try:
-                reader = TarReader(source)
+            with ExitStack() as stack:
+                split = SplitWriter(directory) if self._split else None
+                if split is not None:
+                    stack.callback(split.close)
+                extractor = Extractor(directory / "fs", split)
+                stack.callback(extractor.close)
+                reader = TarReader(source, split.literal if split is not None else None)
                 extractor.extract(reader)
                 reader.drain()
-            finally:
-                extractor.close()
+                if split is not None:
+                    split.finish()
             self.size = extractor.size
             self._implied = extractor.implied
         except BaseException as error:  # handed to the caller's thread, whatever it is
