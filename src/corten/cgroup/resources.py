@@ -58,13 +58,10 @@ def settings_v1(resources: dict[str, Any]) -> list[Setting]:
         raise NotSupported("linux.resources.unified names files of cgroup v2: this host has v1")
     made = _plain(resources, _PLAIN_V1)
     memory, block = resources.get("memory") or {}, resources.get("blockIO") or {}
-    swappiness = memory.get("swappiness")
-    if swappiness is not None and swappiness <= 100:  # -1 as an unsigned number means: not set
-        made.append(("memory", "memory.swappiness", str(swappiness)))
-    if memory.get("disableOOMKiller"):
-        made.append(("memory", "memory.oom_control", "1"))
+    made += _of_v1(memory)
     for device in block.get("weightDevice") or ():
-        made.append(("blkio", "blkio.weight_device", f"{_device(device)} {device['weight']}"))
+        if device.get("weight"):
+            made.append(("blkio", "blkio.weight_device", f"{_device(device)} {device['weight']}"))
     for key, file, _ in _THROTTLES:
         made += [("blkio", f"blkio.throttle.{file}", f"{_device(e)} {e['rate']}") for e in block.get(key) or ()]
     for page in resources.get("hugepageLimits") or ():
@@ -84,13 +81,25 @@ def settings_v2(resources: dict[str, Any]) -> list[Setting]:
     if cpu.get("quota") or cpu.get("period"):
         quota, period = cpu.get("quota") or -1, cpu.get("period") or _DEFAULT_PERIOD
         made.append(("cpu", "cpu.max", f"{quota if quota > 0 else 'max'} {period}"))
+    made += _of_v1(memory)  # v2 has no such files, and the writer says so
     for device in block.get("weightDevice") or ():
-        made.append(("io", "io.bfq.weight", f"{_device(device)} {device['weight']}"))
+        if device.get("weight"):
+            made.append(("io", "io.bfq.weight", f"{_device(device)} {device['weight']}"))
     for key, _, word in _THROTTLES:
         made += [("io", "io.max", f"{_device(e)} {word}={e['rate']}") for e in block.get(key) or ()]
     for page in resources.get("hugepageLimits") or ():
         made.append(("hugetlb", f"hugetlb.{page['pageSize']}.max", str(page["limit"])))
     made += [("", file, str(value)) for file, value in (resources.get("unified") or {}).items()]
+    return made
+
+
+def _of_v1(memory: dict[str, Any]) -> list[Setting]:
+    made = []
+    swappiness = memory.get("swappiness")
+    if swappiness is not None and swappiness <= 100:  # -1 as an unsigned number means: not set
+        made.append(("memory", "memory.swappiness", str(swappiness)))
+    if memory.get("disableOOMKiller"):
+        made.append(("memory", "memory.oom_control", "1"))
     return made
 
 

@@ -89,6 +89,9 @@ def _check_resources(resources: dict[str, Any], path: str) -> None:
             value = (resources.get(section) or {}).get(key)
             if value and (not isinstance(value, int) or value > 0):
                 raise NotSupported(f"{path}.{section}.{key} is not supported: leave it out")
+    for index, device in enumerate((resources.get("blockIO") or {}).get("weightDevice") or ()):
+        if device.get("leafWeight"):
+            raise NotSupported(f"{path}.blockIO.weightDevice[{index}].leafWeight is not supported: leave it out")
     if resources.get("rdma"):
         raise NotSupported(f"{path}.rdma is not supported: leave it out")
 

@@ -257,7 +257,11 @@ def _exec_text(name: str, text: str) -> str:
 
 
 def _hold(ending: Ending) -> None:
+    """Wait for the word. A starter that dies before it has written down whom it started leaves nobody who could give
+    it: that ends the wait.
+    """
     sync.send(ending.channel, {"ready": True})
+    sync.await_answer(ending.channel)
     if not os.read(ending.hold, 1):
         raise RuntimeFailure("the start was given up")
 

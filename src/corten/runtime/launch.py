@@ -63,6 +63,7 @@ class Launch:
                 raise kind(message["error"]["text"])
             if "ready" in message and until_ready:
                 container.bury_builder(self.started)
+                sync.answer(self.started.sync)  # what is written down may outlive us: after (4)
                 return
             self._serve(message, fds)
 

@@ -12,6 +12,7 @@
       |<-- {"mounts": true} + 2 fds ---------|   only in a user namespace, by its builder: the container's mount
       |                                      |   namespace, and the one it is a copy of
       |<-- {"ready": true} ------------------|   only with hold_start: all is done but execve
+      |--- b"." ---------------------------->|   the starter has written down whom it started
       |<-- {"error": {"kind", "text"}} ------|   then EOF
       |<-- EOF ------------------------------|   execve succeeded: the socket is close-on-exec
 

@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pytest
 
 from corten.cgroup import hierarchy
 from corten.cgroup.group import Group
+from corten.linux import procfs
 from tests.kernel.conftest import Bundle
 
 pytestmark = pytest.mark.root
@@ -306,3 +308,47 @@ def test_started_with_a_standard_stream_closed(bundle: Bundle, number: int) -> N
     output = subprocess.run(command, cwd=bundle.directory, capture_output=True, check=False, timeout=60)
     assert output.returncode == 0
     assert set((bundle.rootfs / "listing").read_text().split()) <= {"0", "1", "2", "3"}
+
+
+KILLED_CREATE = """
+import os, select, signal, sys
+from corten.cgroup import hierarchy
+from corten.runtime import container, flags, launch, state
+began = container.start
+
+def start(request):
+    global started
+    started = began(request)
+    os.write(1, b"%d\\n" % started.pid)
+    return started
+
+def save(held):
+    select.select([started.sync], [], [])  # the child has said all it says before it waits for the word
+    os.kill(os.getpid(), signal.SIGKILL)
+
+container.start, state.Container.save = start, save
+options = flags.Options()
+options.values["bundle"] = sys.argv[2]
+nobody = lambda text: None
+launch.create(state.Host(sys.argv[1], hierarchy.detect(), warn=nobody, debug=nobody), sys.argv[3], options)
+"""
+
+
+def test_a_create_that_is_killed_before_its_state_is_written_leaves_no_process(bundle: Bundle) -> None:
+    """Nobody could find it, and it would wait for the word of ``start`` for ever."""
+    bundle.process["args"] = ["sleep", "1000"]
+    identifier = bundle.write()
+    command = [sys.executable, "-c", KILLED_CREATE, str(bundle.root), str(bundle.directory), identifier]
+    bundle.root.mkdir(exist_ok=True)
+    killed = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=60, check=False, cwd=bundle.directory)
+    assert killed.returncode == -signal.SIGKILL
+    for _ in range(2000):
+        try:
+            if procfs.state(int(killed.stdout)) == "Z":
+                break
+        except FileNotFoundError:
+            break
+        time.sleep(0.01)
+    else:
+        os.kill(int(killed.stdout), signal.SIGKILL)
+        pytest.fail("the first process waits for ever")

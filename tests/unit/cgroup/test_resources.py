@@ -72,6 +72,17 @@ def test_a_program_ends_where_everything_matches() -> None:
     assert devices.program([{"allow": True, "type": "c", "major": 1}, {"allow": False, "access": "rwm"}]) == refuse
 
 
+def test_what_only_v1_has_is_tried_on_v2_so_that_the_writer_says_what_is_lacking() -> None:
+    made = resources.settings_v2({"memory": {"swappiness": 10, "disableOOMKiller": True}})
+    assert made == [("memory", "memory.swappiness", "10"), ("memory", "memory.oom_control", "1")]
+    assert resources.settings_v2({"memory": {"swappiness": 2**64 - 1, "disableOOMKiller": False}}) == []
+
+
+def test_a_device_without_a_weight_gets_none() -> None:
+    wanted = {"blockIO": {"weightDevice": [{"major": 8, "minor": 0}]}}
+    assert resources.settings_v1(wanted) == resources.settings_v2(wanted) == []
+
+
 def test_files_of_v2_are_refused_on_v1() -> None:
     with pytest.raises(NotSupported, match="unified"):
         resources.settings_v1({"unified": {"memory.high": "1"}})

@@ -186,6 +186,11 @@ def test_the_last_of_two_opposite_options_wins(words: list[str], pair: tuple[str
         (("linux", "resources"), {"memory": {"kernelTCP": 1}}, "linux.resources.memory.kernelTCP is not supported"),
         (("linux", "resources"), {"network": {"classID": 5}}, "linux.resources.network.classID is not supported"),
         (("linux", "resources"), {"blockIO": {"leafWeight": 5}}, "linux.resources.blockIO.leafWeight is not supported"),
+        (
+            ("linux", "resources"),
+            {"blockIO": {"weightDevice": [{"major": 8, "minor": 0, "leafWeight": 5}]}},
+            r"linux.resources.blockIO.weightDevice\[0\].leafWeight is not supported",
+        ),
         (("linux", "resources"), {"rdma": {"mlx5": {"hcaHandles": 1}}}, "linux.resources.rdma is not supported"),
         (("linux", "personality", "domain"), "BSD", "linux.personality.domain"),
         (("linux", "personality", "flags"), ["x"], "linux.personality.flags"),
