@@ -207,4 +207,7 @@ def encode(record: ContainerRecord) -> bytes:
 
 def decode(value: bytes) -> ContainerRecord:
     """The record of a row; raises msgspec.MsgspecError."""
-    return _decoder.decode(value)
+    try:
+        return _decoder.decode(value)
+    except UnicodeDecodeError as error:
+        raise msgspec.DecodeError(str(error)) from error

@@ -44,7 +44,10 @@ class Roster:
         problems = []
         for key, value in self._database.load(records.COLLECTION):
             try:
-                self._admit(Container(records.decode(value)))
+                record = records.decode(value)
+                if record.id != key:
+                    raise msgspec.DecodeError(f"it says that it is {record.id}")
+                self._admit(Container(record))
             except msgspec.MsgspecError as exc:
                 self._database.quarantine(records.COLLECTION, key, str(exc))
                 problems.append(f"container {key}: {exc}; its record was set aside")

@@ -52,6 +52,9 @@ _PUT: Final = (
     "INSERT INTO records(collection, key, value) VALUES (?, ?, ?) "
     "ON CONFLICT(collection, key) DO UPDATE SET value = excluded.value"
 )
+#: A damaged page can make a value of another type out of a text or a blob.
+_SOUND: Final = "typeof(collection) = 'text' AND typeof(key) = 'text' AND typeof(value) = 'blob'"
+_SEARCHED: Final = 20_000  # numbers looked for behind pages nobody can read
 _BEAT: Final = "INSERT INTO pulse VALUES (1, 1) ON CONFLICT(id) DO UPDATE SET beats = beats + 1"
 _DELETE: Final = "DELETE FROM records WHERE collection = ? AND key = ?"
 
@@ -105,7 +108,7 @@ class Database:
         rows: list[tuple[str, bytes]] = []
         with self._lock:
             try:
-                query = "SELECT key, value FROM records WHERE collection = ? ORDER BY rowid"
+                query = f"SELECT key, value FROM records WHERE collection = ? AND {_SOUND} ORDER BY rowid"
                 rows.extend(self._connection.execute(query, (collection,)))
             except sqlite3.DatabaseError as error:
                 self.problems.append(f"{self._path}: {collection}: {error} after {len(rows)} records")
@@ -300,14 +303,31 @@ def _set_aside(path: Path) -> Path:
 
 
 def _salvage(source: Path, target: sqlite3.Connection) -> int:
-    """Copy every readable record; the count of them. An unreadable page ends it."""
+    """Copy every readable record; the count of them. An unreadable page costs what is on it."""
     saved = 0
     with suppress(sqlite3.DatabaseError):
         damaged = sqlite3.connect(source, isolation_level=None)
         try:
-            for row in damaged.execute("SELECT collection, key, value FROM records NOT INDEXED ORDER BY rowid"):
+            target.execute("BEGIN")
+            for row in _readable(damaged):
                 target.execute(_PUT, row)
                 saved += 1
         finally:
+            target.execute("COMMIT")
             damaged.close()
     return saved
+
+
+def _readable(damaged: sqlite3.Connection) -> Iterator[tuple[str, str, bytes]]:
+    """Records in order; where a page cannot be read the next number is tried, until one behind it is found."""
+    query = f"SELECT rowid, collection, key, value FROM records NOT INDEXED WHERE rowid > ? AND {_SOUND} ORDER BY rowid"
+    last = failures = 0
+    while failures < _SEARCHED:
+        try:
+            for number, collection, key, value in damaged.execute(query, (last,)):
+                last = number
+                yield collection, key, value
+            return
+        except sqlite3.DatabaseError:
+            last += 1
+            failures += 1

@@ -108,7 +108,7 @@ class TreeDirectories:
             return None
         try:
             return self._known.setdefault(container_id, msgspec.json.decode(raw, type=TreeRecord))
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             if not raw.strip(b"\0"):
                 return None  # lost in a power cut before anything was written in the tree
             raise CorruptData(f"container {container_id}: tree.json: {error}") from error

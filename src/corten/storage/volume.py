@@ -70,6 +70,8 @@ class VolumeStore:
         for key, raw in database.load(COLLECTION):
             try:
                 self._volumes[key] = decode(raw)
+                if self._volumes[key].name != key:
+                    raise msgspec.DecodeError(f"it says that it is {self._volumes.pop(key).name}")
             except msgspec.DecodeError as error:
                 database.quarantine(COLLECTION, key, str(error))
                 self.problems.append(f"record of volume {key} is unreadable: {error}")
@@ -250,7 +252,10 @@ class VolumeStore:
 
 def decode(raw: bytes) -> Volume:
     """A volume's record; raises msgspec.DecodeError."""
-    return msgspec.json.decode(raw, type=Volume)
+    try:
+        return msgspec.json.decode(raw, type=Volume)
+    except UnicodeDecodeError as error:
+        raise msgspec.DecodeError(str(error)) from error
 
 
 def check_name(name: str) -> str:

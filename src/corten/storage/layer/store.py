@@ -27,7 +27,7 @@ from typing import Final
 
 import msgspec
 
-from corten.errors import Conflict, CorruptData, NotFound
+from corten.errors import Conflict, CorruptData, InvalidArgument, NotFound
 from corten.linux.removal import remove_tree
 from corten.linux.rename import exchange
 from corten.oci.digest import Digest, chain_id
@@ -183,12 +183,13 @@ class LayerStore:
             return layer
         try:
             layer = msgspec.json.decode((self._directory(chain) / "layer.json").read_bytes(), type=Layer)
+            parent = Digest(layer.parent) if layer.parent else None
+            named = chain_id(parent, Digest(layer.diff_id))
         except FileNotFoundError:
             raise NotFound(f"layer {chain} not found") from None
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, InvalidArgument) as error:
             raise CorruptData(f"layer {chain}: layer.json: {error}") from error
-        parent = Digest(layer.parent) if layer.parent else None
-        if chain_id(parent, Digest(layer.diff_id)) != chain:
+        if named != chain:
             raise CorruptData(f"layer {chain}: layer.json belongs to another layer")
         self._shorten(chain, layer)
         self._known[chain] = layer
