@@ -66,16 +66,52 @@ def test_cve_2019_5736_a_copy_that_runs_finds_its_mount_read_only(bundle: Bundle
     assert output.stdout.splitlines() == ["1", "Read-only file system"], output.stderr
 
 
-def test_cve_2016_9962_a_process_on_its_way_in_cannot_be_looked_into(bundle: Bundle) -> None:
-    """While processes enter, a container polls /proc/*/exe and /proc/*/fd of what it does not know yet."""
-    watch = (
-        "while :; do for p in /proc/[0-9]*; do e=$(readlink $p/exe 2>/dev/null);"
-        ' case "$e" in *python*) echo "$e" >> /tmp/seen;; esac; done; done'
-    )
-    identifier = bundle.start(watch)
-    for _ in range(8):
-        assert bundle.exec(identifier, "true").returncode == 0
-    assert not (bundle.rootfs / "tmp/seen").exists()
+ENTERING = """
+import os, sys
+from corten.cgroup import hierarchy
+from corten.linux import process
+from corten.runtime import credentials, execute, finish, flags, state
+
+def held(function):
+    def wait(*arguments):
+        os.write(1, b"%d\\n" % os.getpid())  # as the container counts
+        os.read(0, 1)
+        return function(*arguments)
+    return wait
+
+root, identifier, point, weakness = sys.argv[1:]
+if point == "privileged":
+    credentials.become = held(credentials.become)
+else:
+    finish.find_program = held(finish.find_program)
+if weakness:
+    process.set_dumpable = lambda on: None
+nobody = lambda text: None
+host = state.Host(root, hierarchy.detect(), warn=nobody, debug=nobody)
+sys.exit(execute.execute(host, [identifier, "true"], flags.Options()))
+"""
+
+
+@pytest.mark.parametrize(("point", "weakness"), [("privileged", ""), ("dropped", ""), ("dropped", "dumpable")])
+def test_cve_2016_9962_a_process_on_its_way_in_cannot_be_looked_into(bundle: Bundle, point: str, weakness: str) -> None:
+    """It is held inside, before it gives its privileges up and right before its execve, while the container's root
+    looks: at its program, where its descriptors lead, its environment. Were it dumpable, that would be seen: last case.
+    """
+    identifier = bundle.start()
+    command = [sys.executable, "-c", ENTERING, str(bundle.root), identifier, point, weakness]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, **pipes) as entering:  # type: ignore[call-overload]
+        pid = int(entering.stdout.readline())
+        look = f"cd /proc/{pid}; for link in exe root cwd fd/*; do readlink $link; done; head -c 1 environ"
+        seen = bundle.exec(identifier, "sh", "-c", look)
+        output, errors = entering.communicate("x")
+    assert (entering.returncode, output, errors) == (0, "", "")
+    if weakness:
+        assert "python" in seen.stdout, seen
+        assert "pipe:[" in seen.stdout, "its descriptors"
+    else:
+        assert seen.stdout == ""
+        assert "permission denied" in seen.stderr.lower()
 
 
 @pytest.mark.parametrize("leads_to", ["/dev/zero", "/proc/sysrq-trigger", "/etc/passwd"])
