@@ -182,6 +182,7 @@ class Prune(Scenario):
         return not left and "over" not in self.names("ps", "-a", "--format", "{{.Names}}")
 
     def again(self) -> None:
+        self.engine.docker("start", "keeps-the-image")  # a power cut has ended it
         self.engine.docker(*self.command)
         assert self.done()
 
