@@ -103,6 +103,26 @@ def test_layers_that_two_images_have_are_shared(empty: EngineProcess) -> None:
     engine.docker("rmi", "again")
 
 
+def test_images_on_a_common_base_add_up_to_du_with_the_base_once(empty: EngineProcess) -> None:
+    engine = empty
+    for name, size in (("one", 4), ("two", 6)):
+        engine.docker("run", "--name", name, "busybox", "dd", "if=/dev/urandom", "of=/own", "bs=1M", f"count={size}")
+        engine.docker("commit", name, f"{name}:latest")
+        engine.docker("rm", name)
+    usage, _ = settled_usage(engine)
+    rows = {row["RepoTags"][0]: row for row in usage["Images"]}
+    own = {name: rows[f"{name}:latest"]["Size"] - rows[f"{name}:latest"]["SharedSize"] for name in ("one", "two")}
+    shared = {rows[f"{name}:latest"]["SharedSize"] for name in ("one", "two")}
+    assert len(shared) == 1  # the base's files and blob
+    on_disk = sum(
+        du(path) for pattern in ("layers/" + "?" * 64, "content/blobs/*/*") for path in engine.data_root.glob(pattern)
+    )
+    config_and_manifest_of_the_base = rows["busybox:latest"]["Size"] - rows["busybox:latest"]["SharedSize"]
+    counted = sum(own.values()) + shared.pop() + config_and_manifest_of_the_base
+    assert abs(counted - on_disk) <= on_disk / 100
+    engine.docker("rmi", "one", "two")
+
+
 def test_one_kind_only(empty: EngineProcess) -> None:
     engine = empty
     usage = engine.api("GET", "/system/df?type=volume&type=container")
