@@ -2,8 +2,9 @@
 
 Owns the order of a push and its progress. Refuses to speak HTTP. A push takes these steps:
 
-(1) choose the manifest the name is bound to; one that this engine wrote over uncompressed layers (``load`` and
-    ``import`` of plain tars) gets a compressed sibling once, which is remembered and pushed from then on,
+(1) choose the manifest the name is bound to; one that this engine wrote over uncompressed layers (``commit``,
+    and ``load`` and ``import`` of plain tars) gets a compressed sibling once, which is remembered and pushed from then
+    on,
 (2) send every layer the registry does not have, in parallel; mount those another repository there has,
 (3) send the config, then the manifest under the tag,
 (4) remember the digest under the repository's name, and which repositories have the blobs.
