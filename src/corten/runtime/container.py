@@ -47,6 +47,7 @@ def start(request: StartRequest) -> Started:
             _close(ours, theirs)
             raise
         if pid == 0:
+            os.close(ours)  # its own copy would keep it waiting for an answer of a starter that is gone
             init.main(request, theirs, joined)
         os.close(theirs)
     finally:

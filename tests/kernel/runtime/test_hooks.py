@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -141,3 +142,19 @@ def test_hooks_environment_is_what_they_ask_for(bundle: Bundle, tmp_path: Path) 
     assert "ONLY=this" in found
     assert "SECRET" not in found
     assert (tmp_path / "cwd").read_text().strip() == str(bundle.directory)
+
+
+def test_a_create_that_is_killed_in_a_hook_leaves_no_process_that_waits_for_the_hook(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    hook = tmp_path / "hook"
+    hook.write_text("#!/bin/sh\nkill -KILL $PPID\n")
+    hook.chmod(0o755)
+    bundle.spec["hooks"] = {"createRuntime": [{"path": str(hook)}]}
+    identifier = bundle.write()
+    assert bundle.call("create", "--bundle", str(bundle.directory), identifier, **QUIET).returncode != 0
+    deadline = time.monotonic() + 20
+    while (status := bundle.state(identifier)["status"]) != "stopped" and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert status == "stopped"
+    assert bundle.call("delete", identifier).returncode == 0
