@@ -93,6 +93,7 @@ class Engine:
         self._remap = userns.resolve(config.userns_remap)
         self._closing = ExitStack()
         self._background: set[asyncio.Task[None]] = set()
+        self._intact = True
 
     async def start(self) -> None:
         """Bring it up; returns when every running container is known again.
@@ -104,6 +105,7 @@ class Engine:
         self._open_stores()  # (2)
         problems = self._roster.load()  # (3)
         problems += await self.images.startup()
+        self._intact = not problems
         for problem in problems:
             logger.error("%s", problem)
         for container in self._roster:
@@ -182,7 +184,7 @@ class Engine:
         self._roster = Roster(database)
         self._closing.callback(self._roster.close)
         self.images = ImageService(self.config, database, content, self._snapshotter.layers, self.events)
-        self._housekeeper = Housekeeper(self.config, content, self.images)
+        self._housekeeper = Housekeeper(self.config, content, self.images, intact=self._intact)
         self.networks = NetworkService(self.config, self.events)
 
     def _build(self) -> None:

@@ -9,7 +9,8 @@ to the low mark:
  (3) images without a name that no container was made from, the longest unused first
  (4) images with a name that no container was made from, the longest unused first
 
-Never a volume, a container or anything that one refers to, running or not. Owns the order and the times; how a thing is
+Never a volume, a container or anything that one refers to, running or not; and nothing at all when the start lost a
+record, because a container nobody knows of any more may need it. Owns the order and the times; how a thing is
 removed is its own service's to know.
 """
 
@@ -37,10 +38,11 @@ HURRIED_AGE: Final = 3600.0
 
 
 class Housekeeper:
-    """One for the whole engine."""
+    """One for the whole engine. ``intact``: every record could be read at the start."""
 
-    def __init__(self, config: EngineConfig, content: ContentStore, images: ImageService) -> None:
+    def __init__(self, config: EngineConfig, content: ContentStore, images: ImageService, *, intact: bool) -> None:
         self._config = config
+        self._intact = intact
         self._content = content
         self._images = images
         self._last = ""
@@ -83,6 +85,10 @@ class Housekeeper:
 
     async def _make_room(self) -> None:
         before = self._percent()
+        if not self._intact:
+            self._last = f"nothing is removed at {before:.0f}%: records were lost"
+            logger.warning("the disk is %.0f%% full; %s", before, self._last)
+            return
         logger.warning("the data root's disk is %.0f%% full: making room", before)
         freed = await asyncio.to_thread(self._stale)  # (1)
         if not self._low():

@@ -1,0 +1,33 @@
+"""What the housekeeper may touch, without a disk."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+import pytest
+
+from corten.engine.config import EngineConfig
+from corten.engine.housekeeping import Housekeeper
+from corten.engine.images.service import ImageService
+from corten.storage.content import ContentStore
+
+
+class Untouched:
+    """Fails a test that asks it for anything but the uses it may note."""
+
+    async def note_uses(self) -> None:
+        return
+
+    def __getattr__(self, name: str) -> Any:
+        raise AssertionError(f"{name} of a store whose records were lost")
+
+
+def test_nothing_is_removed_when_a_record_was_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container nobody knows of any more may need the image that looks unused."""
+    config = EngineConfig(gc_high_water=90)
+    stores = Untouched()
+    keeper = Housekeeper(config, cast("ContentStore", stores), cast("ImageService", stores), intact=False)
+    monkeypatch.setattr(keeper, "_percent", lambda: 99.0)
+    asyncio.run(keeper.look())
+    assert keeper.summary() == "above 90% down to 80%; nothing is removed at 99%: records were lost"
