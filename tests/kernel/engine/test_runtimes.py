@@ -359,7 +359,7 @@ done
 set -- $words
 case $1 in
     create) sleep 1000 & echo $! >"$root-$2"; echo $! >"$pid_file";;
-    exec) text=$(cat "$process"); echo "$text" & echo $! >"$pid_file";;
+    exec) text=$(cat "$process"); (echo "$text"; sleep 0.5) & echo $! >"$pid_file";;
     kill) kill -"$3" "$(cat "$root-$2")";;
     delete) kill -9 "$(cat "$root-$2")"; rm "$root-$2";;
 esac
