@@ -5,6 +5,7 @@ Docker removes no image by itself, and neither does this engine unless it is giv
 to the low mark:
 
  (1) transfers nobody has gone on with for an hour, and what ``doctor --fsck --repair`` set aside
+     longer ago than that
  (2) blobs and layers that no record names, older than an hour
  (3) images without a name that no container was made from, the longest unused first
  (4) images with a name that no container was made from, the longest unused first
@@ -109,7 +110,14 @@ class Housekeeper:
     def _stale(self) -> int:
         before = self._content.usage()
         self._content.recover(now=time.time() + STALE_AFTER - HURRIED_AGE)
+        return before - self._content.usage() + self._set_aside()
+
+    def _set_aside(self) -> int:
+        """Somebody may be looking at what was set aside just now; moving it there is what changed its ctime."""
+        limit, freed = time.time() - HURRIED_AGE, 0
         aside = Path(self._config.data_root) / QUARANTINE
-        size = disk_bytes(aside)
-        remove_tree(aside)
-        return before - self._content.usage() + size
+        for entry in list(aside.iterdir()) if aside.is_dir() else ():
+            if entry.lstat().st_ctime < limit:
+                freed += disk_bytes(entry)
+                remove_tree(entry)
+        return freed

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from corten.engine.config import EngineConfig
 from corten.engine.housekeeping import Housekeeper
 from corten.engine.images.service import ImageService
+from corten.engine.repair import QUARANTINE
 from corten.storage.content import ContentStore
 
 
@@ -31,3 +34,15 @@ def test_nothing_is_removed_when_a_record_was_lost(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(keeper, "_percent", lambda: 99.0)
     asyncio.run(keeper.look())
     assert keeper.summary() == "above 90% down to 80%; nothing is removed at 99%: records were lost"
+
+
+def test_what_was_set_aside_stays_for_an_hour(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = EngineConfig(data_root=str(tmp_path), gc_high_water=90)
+    keeper = Housekeeper(config, ContentStore(tmp_path / "content"), cast("ImageService", Untouched()), intact=True)
+    (tmp_path / QUARANTINE / "layer").mkdir(parents=True)
+    keeper._stale()
+    assert (tmp_path / QUARANTINE / "layer").exists()
+    later = time.time() + 2 * 3600
+    monkeypatch.setattr("corten.engine.housekeeping.time.time", lambda: later)
+    keeper._stale()
+    assert not (tmp_path / QUARANTINE / "layer").exists()
