@@ -88,9 +88,11 @@ def open_tree(directory: int, path: str, flags: int) -> int:
     return call("open_tree", directory, zeroed(path), flags | OPEN_TREE_CLOEXEC, operand=path)
 
 
-def move_mount(source: int, target: int) -> None:
-    """move_mount(2), since Linux 5.2: attach the mount behind descriptor ``source`` on descriptor ``target``."""
-    call("move_mount", source, b"", target, b"", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH)
+def move_mount(source: int, target: int, name: str = "") -> None:
+    """move_mount(2), since Linux 5.2: attach the mount behind descriptor ``source`` on descriptor ``target``, or on
+    ``name`` in it."""
+    flags = MOVE_MOUNT_F_EMPTY_PATH | (0 if name else MOVE_MOUNT_T_EMPTY_PATH)
+    call("move_mount", source, b"", target, zeroed(name), flags)
 
 
 def fsopen(fstype: str) -> int:

@@ -13,6 +13,8 @@ from corten.runtime.tree import plain_directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from corten.cgroup.group import Group
     from corten.runtime.options import MountOptions
     from corten.runtime.tree import Tree
@@ -30,22 +32,28 @@ def mount_cgroup(tree: Tree, target: str, options: MountOptions) -> int:
         m.move_mount(fd, where)
         os.close(where)
         return fd
-    writable = options.attr_set & ~m.MOUNT_ATTR_RDONLY
-    top = new_filesystem("tmpfs", "tmpfs", [("mode", "755")], writable & ~m.MOUNT_ATTR_RDONLY)
+    top = new_filesystem("tmpfs", "tmpfs", [("mode", "755")], options.attr_set & ~m.MOUNT_ATTR_RDONLY)
     m.move_mount(top, where)
     os.close(where)
+    parts = []
     for name, directory in group.hierarchy.mounts.items():
         os.mkdir(name, 0o755, dir_fd=top)
-        inner = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=top)
-        fd = _cgroup1(tree, name, join(directory, group.path), options)
-        m.move_mount(fd, inner)
-        set_attributes(fd, options.attr_set, 0)
-        os.close(fd)
-        os.close(inner)
+        parts.append(_cgroup1(tree, name, join(directory, group.path), options))
+        m.move_mount(parts[-1], top, name)
         for alias in name.split(",") if "," in name else ():
             os.symlink(name, alias, dir_fd=top)
-    set_attributes(top, options.attr_set, 0)
+    _set_attributes(top, parts, options.attr_set)
+    for fd in parts:
+        os.close(fd)
     return top
+
+
+def _set_attributes(top: int, parts: Sequence[int], attributes: int) -> None:
+    try:
+        set_attributes(top, attributes, 0, recursive=True)
+    except RuntimeFailure:  # before Linux 5.12 each one alone
+        for fd in (*parts, top):
+            set_attributes(fd, attributes, 0)
 
 
 def _cgroup1(tree: Tree, name: str, directory: str, options: MountOptions) -> int:

@@ -8,6 +8,8 @@
       |                                                  |
       |-- {seq, "namespaces", uids, gids, network} ----->|  only for a container with a user namespace
       |<- {seq, ok: {roles}} + fds ----------------------|
+      |-- {seq, "prepare", id, cgroup} ----------------->|  made while the engine is at work on the rest of the start;
+      |                                                  |  "give_up" when none follows. Neither is answered
       |-- {seq, "start", id, spec, ...} + fds ---------->|  clone3
       |<- {seq, ok: {pid, started_at, ...}} + fds -------|  after execve; "start_foreign" with a field "runtime" and the
       |                                                  |  same answer once that runtime's commands have ended

@@ -35,6 +35,16 @@ _SIGKILL: Final = 9
 _NAME_BYTES: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
 
 
+def _prepare(supervisor: Supervisor, message: dict[str, Any], fds: Descriptors, reply: Reply) -> None:
+    """For a start that follows on this connection, or for :func:`_give_up`. Nobody waits to hear of it."""
+    _require_new(supervisor, message)
+    supervisor.preparations.make(message["id"], message["cgroup"])
+
+
+def _give_up(supervisor: Supervisor, message: dict[str, Any], fds: Descriptors, reply: Reply) -> None:
+    supervisor.preparations.give_up(message["id"])
+
+
 def _start(supervisor: Supervisor, message: dict[str, Any], fds: Descriptors, reply: Reply) -> None:
     _require_new(supervisor, message)
     zygote.start(supervisor, message, fds, reply)
@@ -204,6 +214,8 @@ def _shutdown(supervisor: Supervisor, message: dict[str, Any], fds: Descriptors,
 
 
 REQUESTS: Final[Mapping[str, Function]] = {
+    "prepare": _prepare,
+    "give_up": _give_up,
     "start": _start,
     "start_foreign": _start_foreign,
     "exec": _exec,

@@ -26,6 +26,7 @@ from corten.shim.alarms import Alarms
 from corten.shim.foreign import command
 from corten.shim.loop import note
 from corten.shim.orphans import Orphans
+from corten.shim.prepared import Preparations
 from corten.shim.probe import Probes
 
 TYPE_CHECKING = False
@@ -59,7 +60,7 @@ class Supervisor:
 
     __slots__ = (
         "_cleaning", "_forgotten", "alarms", "deleting", "engine", "freezing", "hierarchy", "loop", "open_files",
-        "orphans", "probes", "state_directory", "tasks",
+        "orphans", "preparations", "probes", "state_directory", "tasks",
     )  # fmt: skip
 
     engine: Engine
@@ -72,6 +73,7 @@ class Supervisor:
         self.tasks: dict[tuple[str, str], Task] = {}
         #: By cgroup, the freezing or thawing that is under way; one that is not here any more was overtaken.
         self.freezing: dict[str, object] = {}
+        self.preparations = Preparations(self)
         self.probes = Probes(self)
         self.alarms = Alarms(self)
         #: Containers whose own runtime is about to forget them.
@@ -260,7 +262,8 @@ class Supervisor:
         self.engine.event({"event": "log_lost", **subject.names(), "lines": lines})
 
     def engine_left(self) -> None:
-        """Nobody will acknowledge soon: (6) for those that wait for it."""
+        """Nobody will acknowledge soon: (6) for those that wait for it. Nor will a start follow its preparation."""
+        self.preparations.clear()
         for subject in self.tasks.values():
             if subject.reported:
                 subject.streams.close()

@@ -1,7 +1,7 @@
 """Births: a container's first process, an exec in one.
 
  (1) the log and the streams, with the clients that wait already: they lose nothing
- (2) the cgroup with its limits
+ (2) the cgroup with its limits, unless it is there already (:mod:`corten.shim.prepared`)
  (3) the pipes
  (4) clone3, through :mod:`corten.runtime.container`; the child goes on by itself
  (5) the child's ends are closed here, and a draft of the state file is written; from here on the kernel tells when
@@ -260,8 +260,7 @@ def start(supervisor: Supervisor, message: dict[str, Any], fds: dict[str, list[i
     try:
         attach_clients(subject, message, fds)
         seccomp = read_filter(fds)
-        supervisor.claim_cgroup(group["path"])
-        made = Group.create(supervisor.hierarchy, group["path"], group.get("resources") or {})  # (2)
+        made = supervisor.preparations.take(message["id"], group)  # (2)
         pipes = Pipes(terminal=terminal, stdin=stdin, discard=False)  # (3)
         birth = Birth(supervisor, subject, reply, pipes, message.get("log"), made.warnings)
         request = container.StartRequest(

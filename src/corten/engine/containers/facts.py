@@ -15,7 +15,6 @@ from corten.engine.config import EngineConfig
 from corten.engine.containers import logging
 from corten.engine.containers.joins import JOIN, Joins
 from corten.engine.containers.links import Links
-from corten.engine.networks.record import EndpointRecord
 from corten.engine.networks.request import NOBODY, ContainerNetworkRequest
 from corten.engine.record import ContainerRecord
 from corten.engine.spec.document import Facts
@@ -49,9 +48,9 @@ class HostFacts:
         """Descriptors of other containers' namespaces by kind; see :meth:`Joins.namespaces`."""
         return self._joins.namespaces(record, undo)
 
-    def of(self, record: ContainerRecord, endpoint: EndpointRecord, undo: ExitStack) -> Facts:
-        """Everything :func:`corten.engine.spec.document.build` needs to know; ``undo`` takes back what was made for
-        it.
+    def of(self, record: ContainerRecord, mode: str, undo: ExitStack) -> Facts:
+        """Everything :func:`corten.engine.spec.document.build` needs to know; ``mode`` is the network driver's,
+        ``undo`` takes back what was made for it.
         """
         host = record.host
         _check_propagation(record)
@@ -59,11 +58,11 @@ class HostFacts:
         return Facts(
             cgroup_path=self.cgroup_path(record),
             private_cgroup_namespace=host.CgroupnsMode == "private",
-            files=self.files(record, endpoint.mode),
+            files=self.files(record, mode),
             devices=nodes,
             device_rules=rules,
             block_devices=devices.numbers(block_devices(host)),
-            network=_network_kind(endpoint.mode),
+            network=_network_kind(mode),
             shm_path=self._joins.shared_memory(record, undo),
             linked_environment=self._links.environment(record),
             id_map=record.id_map,
@@ -90,7 +89,7 @@ class HostFacts:
         return self.log_path(record) if record.host.LogConfig.Type == "json-file" else ""
 
     def files(self, record: ContainerRecord, mode: str = "") -> dict[str, str]:
-        """What is bound on the three managed files; ``mode`` is the network's, once it is attached."""
+        """What is bound on the three managed files; ``mode`` is the network's."""
         owner = record.id
         mode = mode or record.host.NetworkMode
         if mode.startswith(JOIN):

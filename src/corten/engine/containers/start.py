@@ -3,9 +3,9 @@
  (1) the table allows it                         (6) commit the network: an engine killed from here on finds
  (2) wish for a network, beside (3) and (4)          the container in the shim, and what it has in the record
  (3) sources of binds exist, volumes are found   (7) tell the shim; it answers when the program was exec'd
- (4) the seccomp program is in the cache         (8) commit the running state
- (5) hosts, hostname, resolv.conf are written    (9) keep the descriptors for a shim that may have to take over
-                                                (10) say so (event ``start``), begin to check its health
+ (4) the document, and the shim begins already   (8) commit the running state
+     with the cgroup; seccomp is compiled        (9) keep the descriptors for a shim that may have to take over
+ (5) hosts, hostname, resolv.conf are written   (10) say so (event ``start``), begin to check its health
 
 Nothing here syncs a file. A failure before (8) gives back the network, ends the clients that waited attached, and
 leaves the status as it was with the reason in ``State.Error`` and the exit code a shell would give. A start that a
@@ -101,17 +101,21 @@ class Starter:
                 request = self._facts.network_request(record)
                 wish = asyncio.ensure_future(self._networks.attach(request, own.netns if own else None))
                 undo.push_async_callback(self._give_back, record.id, wish)
+                record = msgspec.structs.replace(record, id_map=own.maps if own else None)
                 await self._volumes.prepare_sources(record.mounts)  # (3)
-                profile = await self._profiles.descriptor(record.host)  # (4)
+                message = await self._message(container, record, request.driver_mode, made)  # (4)
+                if "runtime" not in message:
+                    self._shim.tell("prepare", {"id": record.id, "cgroup": message["cgroup"]})
+                    made.callback(self._shim.tell, "give_up", {"id": record.id})
+                profile = await self._profiles.descriptor(record.host)
                 sandbox = await wish
                 held.callback(sandbox.close)
                 self._write_files(record, sandbox)  # (5)
-                record = msgspec.structs.replace(record, network=sandbox.record, id_map=own.maps if own else None)
+                record = msgspec.structs.replace(record, network=sandbox.record)
                 await self._roster.update(container, record)  # (6)
                 joined: dict[str, int | None] = {**self._facts.namespaces(record, held)}
                 if own is not None:
                     joined[document.USERNS] = own.userns
-                message = await self._message(container, sandbox, made)
                 pending = [attachment for attachment in container.take_pending() if not attachment.hung_up()]
                 for attachment in pending:
                     held.callback(attachment.close)
@@ -167,8 +171,9 @@ class Starter:
             shown[0]["idmap"] = self._config.data_root
         return shown
 
-    async def _message(self, container: Container, sandbox: Sandbox, made: ExitStack) -> dict[str, Any]:
-        record = container.record
+    async def _message(
+        self, container: Container, record: ContainerRecord, mode: str, made: ExitStack
+    ) -> dict[str, Any]:
         host = record.host
         if container.rootfs is None:
             # The record is durable, its tree is not: after a power cut it may have to be made again.
@@ -179,7 +184,7 @@ class Starter:
         if "sink" in log:
             await asyncio.to_thread(logging.connect, log)
         identity = document.Identity(args=record.command, config=record.config, host=host, mounts=record.mounts)
-        spec = document.build(identity, self._facts.of(record, sandbox.record, made), self._config)
+        spec = document.build(identity, self._facts.of(record, mode, made), self._config)
         requests = host.DeviceRequests or ()
         if requests:
             await asyncio.to_thread(accelerators.inject, spec, requests, self._config.cdi_spec_directories)
