@@ -12,7 +12,7 @@ import os
 import stat
 import struct
 
-from corten.linux.syscall import call, zeroed
+from corten.linux.syscall import attempt, call, zeroed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ RESOLVE_IN_ROOT: Final = 0x10
 
 _IN_ROOT: Final = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
 _MAX_LINKS: Final = 40  # what the kernel itself follows, path_resolution(7)
+_MISSING: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 _ATTEMPTS: Final = 64  # RESOLVE_IN_ROOT answers EAGAIN when something was renamed meanwhile, openat2(2)
 _WALK: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -34,11 +35,11 @@ def openat2(directory: int, path: str | bytes, flags: int, mode: int = 0, *, res
     """openat2(2), since Linux 5.6. ``mode`` must be 0 unless a file may be created."""
     how = struct.pack("=QQQ", flags | os.O_CLOEXEC, mode, resolve)
     encoded = zeroed(path)
-    for attempt in range(_ATTEMPTS):
+    for turn in range(_ATTEMPTS):
         try:
             return call("openat2", directory, encoded, how, len(how), operand=path)
         except BlockingIOError:
-            if attempt == _ATTEMPTS - 1:
+            if turn == _ATTEMPTS - 1:
                 raise
     raise AssertionError("the last attempt returns or raises")
 
@@ -54,6 +55,12 @@ class Root:
     def open(self, path: str, flags: int = os.O_PATH, mode: int = 0) -> int:
         """Open ``path`` as if the tree were ``/``: absolute links and ``..`` stay inside, magic links are refused."""
         return openat2(self.fd, path, flags, mode, resolve=_IN_ROOT)
+
+    def find(self, path: str) -> int:
+        """A descriptor (O_PATH) of ``path``, -1 when it is not there, or behind something that is no directory."""
+        how = struct.pack("=QQQ", os.O_PATH | os.O_CLOEXEC, 0, _IN_ROOT)
+        found = attempt("openat2", self.fd, zeroed(path), how, len(how))
+        return found if found >= 0 else -1 if -found in _MISSING else self.open(path)
 
     def open_plain(self, path: str, flags: int = os.O_PATH) -> int:
         """Open ``path`` and refuse any symlink on the way (ELOOP)."""

@@ -69,6 +69,14 @@ def _prototypes() -> list[ctypes._NamedFuncPointer]:
 _SYSCALL: Final = _prototypes()
 
 
+def attempt(name: str, *arguments: object) -> int:
+    """As :func:`call`, for a failure that is expected: errno, negative, is the result. An exception costs more than
+    the call.
+    """
+    result: int = _SYSCALL[len(arguments)](NUMBERS[name], *arguments)
+    return -ctypes.get_errno() if result == -1 else result
+
+
 def call(name: str, *arguments: object, operand: str | bytes | int | None = None) -> int:
     """Make the system call ``name``: integers go as registers, bytes and ctypes arrays as pointers, None as NULL.
 

@@ -7,7 +7,6 @@ descriptor that is mounted (CVE-2025-31133); the console comes from the pty's ow
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 
@@ -47,7 +46,7 @@ def populate(tree: Tree, devices: Sequence[dict[str, Any]]) -> None:
         _from_spec(tree, dev, device)
     for name, target in _LINKS:
         _link(dev, name, target)
-    if os.path.exists("/proc/kcore"):
+    if os.access("/proc/kcore", os.F_OK):
         _link(dev, "core", "/proc/kcore")
     _link(dev, "ptmx", "pts/ptmx")
     if tree.dev < 0:
@@ -126,7 +125,7 @@ def open_console(tree: Tree, size: Mapping[str, int] | None) -> tuple[int, int]:
 def protect(tree: Tree, masked: Iterable[str], readonly: Iterable[str]) -> None:
     """OCI ``linux.readonlyPaths``, then ``maskedPaths``; what does not exist is skipped."""
     for path in readonly:
-        fd = _existing(tree, path)
+        fd = tree.kernel.find(tree.root, path)
         if fd >= 0:
             clone = m.open_tree(fd, "", m.OPEN_TREE_CLONE | m.AT_EMPTY_PATH | m.AT_RECURSIVE)
             m.move_mount(clone, fd)
@@ -135,7 +134,7 @@ def protect(tree: Tree, masked: Iterable[str], readonly: Iterable[str]) -> None:
             os.close(fd)
     null = empty = -1
     for path in masked:
-        fd = _existing(tree, path)
+        fd = tree.kernel.find(tree.root, path)
         if fd < 0:
             continue
         if stat.S_ISDIR(os.fstat(fd).st_mode):
@@ -157,15 +156,6 @@ def _cover(source: int, target: int) -> None:
     clone = m.open_tree(source, "", m.OPEN_TREE_CLONE | m.AT_EMPTY_PATH)
     m.move_mount(clone, target)
     os.close(clone)
-
-
-def _existing(tree: Tree, path: str) -> int:
-    try:
-        return tree.kernel.find(tree.root, path)
-    except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
-            return -1
-        raise
 
 
 def _null_device(tree: Tree) -> int:

@@ -229,11 +229,7 @@ def find_program(name: str, environment: dict[str, str]) -> str:
         return name
     for directory in environment.get("PATH", "").split(":"):
         path = f"{directory or '.'}/{name}"
-        try:
-            _require_executable(path, name)
-        except (CommandNotFound, CommandNotInvocable):
-            continue
-        else:
+        if os.access(path, os.X_OK) and not os.path.isdir(path):
             return path
     raise CommandNotFound(_exec_text(name, "executable file not found in $PATH"))
 

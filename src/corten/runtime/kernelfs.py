@@ -54,9 +54,9 @@ class KernelMounts:
             raise RuntimeFailure(f'"{target}" cannot be mounted because it is not of type proc')
 
     def find(self, root: Root, path: str) -> int:
-        """A descriptor of what the container will find at absolute ``path``."""
+        """A descriptor of what the container will find at absolute ``path``, -1 when it will find nothing."""
         path = os.path.normpath(path)
         for point in sorted(self._points, key=len, reverse=True):
             if path.startswith(f"{point}/"):
-                return Root(self._points[point]).open(path[len(point) + 1 :])
-        return root.open(path)
+                return Root(self._points[point]).find(path[len(point) + 1 :])
+        return root.find(path)
