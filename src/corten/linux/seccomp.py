@@ -88,7 +88,7 @@ def _load() -> ctypes.CDLL:
 
 
 def compile_profile(profile: dict[str, Any]) -> bytes:
-    """An OCI ``linux.seccomp`` document as an array of ``struct sock_filter``, optimised as a binary tree.
+    """An OCI ``linux.seccomp`` document as an array of ``struct sock_filter``, a search over ranges of calls.
 
     Calls the running libseccomp has no name for are skipped; calls newer than every call the profile names answer
     ENOSYS, so that programs fall back instead of failing with EPERM. Raises UnsupportedProfileError, or OSError
@@ -110,7 +110,9 @@ def compile_profile(profile: dict[str, Any]) -> bytes:
         program = _export(library, context)
     finally:
         library.seccomp_release(context)
-    return _answer_enosys_beyond(newest, default) + program
+    from corten.linux import bpf  # not for a process that only installs
+
+    return bpf.shorten(_answer_enosys_beyond(newest, default) + program)
 
 
 def uses_notify(profile: dict[str, Any]) -> bool:
