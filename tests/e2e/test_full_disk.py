@@ -195,7 +195,7 @@ def test_an_engine_starts_on_a_disk_that_filled_up_while_it_was_down(small: Smal
 
 def test_above_the_high_water_mark_unused_images_go_the_longest_unused_first(busybox_tar: Path) -> None:
     """Never a volume, nor an image that a container was made from, running or not."""
-    with SmallDisk.running(busybox_tar, "--gc-high-water", "80%", "--gc-low-water=73") as small:
+    with SmallDisk.running(busybox_tar, "--gc-high-water", "80%", "--gc-low-water=75", "--gc-min-age=0") as small:
         engine = small.engine
         for number, name in enumerate(("oldest", "older", "newer", "stopped")):
             size = ("sh", "-c", f"dd if=/dev/urandom of=/{number} bs=1M count=3")
@@ -219,11 +219,9 @@ def test_above_the_high_water_mark_unused_images_go_the_longest_unused_first(bus
         since = str(int(time.time()))
         engine.stop()
         engine.start()
-        eventually(lambda: percent(small) <= 73 or "nothing is left" in engine.log.read_text())
+        eventually(lambda: percent(small) <= 75)
         gone = before - set(engine.docker("images", "--format", "{{.Repository}}").stdout.split())
-        assert "oldest" in gone
-        assert gone <= {"oldest", "newer", "older"}
-        assert "older" not in gone or "newer" in gone
+        assert gone == {"oldest", "newer"}
         assert (quarantined / "layer-x").exists(), "set aside a moment ago"
         assert engine.docker("volume", "ls", "-q").stdout.count("\n") == 2
         assert sorted(engine.docker("ps", "-a", "--format", "{{.Names}}").stdout.split()) == ["anonymous", "made"]
@@ -231,9 +229,41 @@ def test_above_the_high_water_mark_unused_images_go_the_longest_unused_first(bus
         events = engine.docker("events", "--since", since, "--until", str(int(time.time()) + 1)).stdout
         assert events.count("image delete") == len(gone)
         assert events.count("image prune") == 1
-        assert "Garbage Collection: above 80% down to 73%; last " in engine.docker("info").stdout
+        assert "Garbage Collection: above 80% down to 75%; last " in engine.docker("info").stdout
         small.empty()
         small.whole()
+
+
+def test_a_load_above_the_high_water_mark_makes_room_by_itself(busybox_tar: Path, tmp_path: Path) -> None:
+    """No restart, and not only at the next look a minute later. What was loaded just now is not what goes."""
+    age = 2
+    marks = ("--gc-high-water", "80%", "--gc-low-water=74", f"--gc-min-age={age}")
+    with SmallDisk.running(busybox_tar, *marks) as small:
+        engine = small.engine
+        for number, name in enumerate(("first", "second")):
+            engine.docker(
+                "run", "--name", name, "busybox", "dd", "if=/dev/urandom", f"of=/{number}", "bs=1M", "count=4"
+            )
+            engine.docker("commit", name, f"{name}:latest")
+            engine.docker("rm", name)
+        time.sleep(age)
+        saved = tmp_path / "second.tar"
+        engine.docker("save", "-o", str(saved), "second")
+        engine.docker("rmi", "second")
+        with small.ballast.open("wb") as file:
+            while percent(small) < 77:
+                file.write(os.urandom(1 << 20))
+                file.flush()
+                os.fsync(file.fileno())
+        engine.docker("load", "-i", str(saved))
+        eventually(lambda: "first:latest" not in images(engine))
+        assert "second:latest" in images(engine)
+        small.empty()
+        small.whole()
+
+
+def images(engine: EngineProcess) -> list[str]:
+    return engine.docker("images", "--format", "{{.Repository}}:{{.Tag}}").stdout.split()
 
 
 def percent(small: SmallDisk) -> float:

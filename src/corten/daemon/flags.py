@@ -78,6 +78,7 @@ OPTIONS: Final = (
     _option("fixed-cidr", TEXT, "fixed_cidr", "IPv4 subnet of containers' addresses"),
     _option("gc-high-water", PERCENT, "gc_high_water", "Remove unused images when the disk is fuller (90%; off)"),
     _option("gc-low-water", PERCENT, "gc_low_water", "Remove until the disk is no fuller than this (80%)"),
+    _option("gc-min-age", NUMBER, "gc_min_age", "Seconds an image must have been unused to be removed (120)"),
     _option("group", TEXT, "group", "Group of the unix socket", short="G"),
     _option("host", LIST, "hosts", "Socket to listen on (unix://, tcp://, fd://)", key="hosts", short="H"),
     _option("host-gateway-ip", TEXT, "host_gateway_ip", "What host-gateway means in --add-host"),

@@ -196,6 +196,8 @@ def _check(fields: Mapping[str, Any]) -> None:
     for name in ("max_concurrent_downloads", "max_concurrent_uploads", "max_download_attempts"):
         if fields.get(name, 1) < 1:
             raise InvalidArgument(f"invalid {name.replace('_', ' ')}: it must be at least 1")
+    if fields.get("gc_min_age", 0) < 0:
+        raise InvalidArgument(f"invalid gc-min-age {fields['gc_min_age']}: it must not be negative")
     high, low = fields.get("gc_high_water", 0), fields.get("gc_low_water", 80)
     if high and low >= high:
         raise InvalidArgument(f"invalid gc-low-water {low}%: it must be below gc-high-water {high}%")

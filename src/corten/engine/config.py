@@ -72,6 +72,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     log_options: dict[str, str] = {}
     gc_high_water: int = 0
     gc_low_water: int = 80
+    gc_min_age: int = 120
     shutdown_timeout: int = 15
     labels: tuple[str, ...] = ()
     runtimes: tuple[RuntimeConfig, ...] = ()

@@ -184,7 +184,7 @@ class Engine:
         self._roster = Roster(database)
         self._closing.callback(self._roster.close)
         self.images = ImageService(self.config, database, content, self._snapshotter.layers, self.events)
-        self._housekeeper = Housekeeper(self.config, content, self.images, intact=self._intact)
+        self._housekeeper = Housekeeper(self.config, content, self.images, self.events, intact=self._intact)
         self.networks = NetworkService(self.config, self.events)
 
     def _build(self) -> None:

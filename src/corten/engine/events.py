@@ -8,7 +8,7 @@ by nobody, as in Docker.
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Final
 
 from corten.api.filters import Filters
@@ -77,6 +77,7 @@ class EventService:
     def __init__(self) -> None:
         self._ring: deque[EventMessage] = deque(maxlen=RING)
         self._readers: set[_Reader] = set()
+        self._observers: list[tuple[frozenset[str], Callable[[], None]]] = []
         self._last_ns = 0
 
     @property
@@ -108,6 +109,13 @@ class EventService:
         self._ring.append(message)
         for reader in self._readers:
             reader.tell(message)
+        for actions, tell in self._observers:
+            if action in actions:
+                tell()
+
+    def observe(self, actions: frozenset[str], tell: Callable[[], None]) -> None:
+        """``tell`` is called after every message with one of ``actions``: for the engine itself, which is no reader."""
+        self._observers.append((actions, tell))
 
     async def subscribe(
         self, *, since_ns: int | None = None, until_ns: int | None = None, filters: Filters | None = None

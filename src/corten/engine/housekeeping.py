@@ -1,14 +1,15 @@
 """What is cleared away while an engine runs: leftovers once an hour, and more when the disk runs full.
 
 Docker removes no image by itself, and neither does this engine unless it is given a high water mark
-(``--gc-high-water``). When the data root's file system is fuller than that, things go in this order until it is down
+(``--gc-high-water``). It looks once a minute, and a moment after whatever brings much to the disk (a pull, a load, an
+import, a commit). When the data root's file system is fuller than that mark, things go in this order until it is down
 to the low mark:
 
  (1) transfers nobody has gone on with for an hour, and what ``doctor --fsck --repair`` set aside
      longer ago than that
  (2) blobs and layers that no record names, older than an hour
- (3) images without a name that no container was made from, the longest unused first
- (4) images with a name that no container was made from, the longest unused first
+ (3) images that no container was made from: those without a name first, among each the longest unused
+     (:mod:`corten.engine.images.eviction`), none that was used in the last ``--gc-min-age`` seconds
 
 Never a volume, a container or anything that one refers to, running or not; and nothing at all when the start lost a
 record, because a container nobody knows of any more may need it. Owns the order and the times; how a thing is
@@ -24,6 +25,7 @@ from typing import Final
 
 from corten.api.types.image import ImagePruneResponse
 from corten.engine.config import EngineConfig
+from corten.engine.events import EventService
 from corten.engine.images.service import ImageService
 from corten.engine.repair import QUARANTINE
 from corten.errors import CortenError
@@ -34,6 +36,9 @@ from corten.storage.usage import disk_bytes
 logger = logging.getLogger(__name__)
 
 LOOK_SECONDS: Final = 60.0
+#: After news of growth: a burst of pulls is one look.
+NEWS_SECONDS: Final = 1.0
+GROWTH: Final = frozenset({"pull", "load", "import", "commit"})
 LEFTOVERS_SECONDS: Final = 3600.0
 HURRIED_AGE: Final = 3600.0
 
@@ -41,8 +46,13 @@ HURRIED_AGE: Final = 3600.0
 class Housekeeper:
     """One for the whole engine. ``intact``: every record could be read at the start."""
 
-    def __init__(self, config: EngineConfig, content: ContentStore, images: ImageService, *, intact: bool) -> None:
+    def __init__(
+        self, config: EngineConfig, content: ContentStore, images: ImageService, events: EventService, *, intact: bool
+    ) -> None:
         self._config = config
+        self._grown = asyncio.Event()
+        if config.gc_high_water:
+            events.observe(GROWTH, self._grown.set)
         self._intact = intact
         self._content = content
         self._images = images
@@ -63,7 +73,12 @@ class Housekeeper:
                 await self.look()
             except (CortenError, OSError) as exc:
                 logger.warning("housekeeping: %s", exc)
-            await asyncio.sleep(LOOK_SECONDS)
+            try:
+                await asyncio.wait_for(self._grown.wait(), LOOK_SECONDS)
+            except TimeoutError:
+                continue
+            await asyncio.sleep(NEWS_SECONDS)
+            self._grown.clear()
 
     async def look(self) -> None:
         """One look at the clock and the disk."""
@@ -96,7 +111,7 @@ class Housekeeper:
             freed += await self._images.sweep(older_than=HURRIED_AGE)  # (2)
         removed = ImagePruneResponse(None, 0)
         if not self._low():
-            removed = await self._images.make_room(self._low)  # (3), (4)
+            removed = await self._images.make_room(self._low, time.time() - self._config.gc_min_age)  # (3)
         now = self._percent()
         deleted = sum(bool(item.Deleted) for item in removed.ImagesDeleted or ())
         self._last = f"last {time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())}: {before:.0f}% to {now:.0f}%"

@@ -153,6 +153,10 @@ def test_water_marks_are_percentages_the_low_one_below_the_high_one(tmp_path):
     by_flag = load(tmp_path, "--gc-high-water", "90%", "--gc-low-water=70").engine
     by_file = load(tmp_path, file={"gc-high-water": "90%", "gc-low-water": 70}).engine
     assert (by_flag.gc_high_water, by_flag.gc_low_water) == (by_file.gc_high_water, by_file.gc_low_water) == (90, 70)
+    assert load(tmp_path).engine.gc_min_age == 120
+    assert load(tmp_path, "--gc-min-age", "0").engine.gc_min_age == 0
+    with pytest.raises(InvalidArgument, match="gc-min-age"):
+        load(tmp_path, "--gc-min-age=-1")
     for words in (["--gc-high-water", "101%"], ["--gc-high-water", "a lot"], ["--gc-high-water", "80"]):
         with pytest.raises(InvalidArgument, match="gc-high-water"):
             load(tmp_path, *words)

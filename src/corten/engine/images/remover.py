@@ -8,14 +8,14 @@ between the two leaves unnamed parts, which the next start removes. Decisions ar
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 
 import msgspec
 
 from corten.api.filters import Filters
 from corten.api.types.image import DeleteItem, ImagePruneResponse
 from corten.engine.events import EventService
-from corten.engine.images import removal
+from corten.engine.images import eviction, removal
+from corten.engine.images.eviction import Candidate
 from corten.engine.images.parts import ImageParts, Swept
 from corten.engine.images.record import ImageRecord, ManifestRecord, ReferenceRecord
 from corten.engine.images.selection import PRUNE_FILTERS, Selection
@@ -86,11 +86,15 @@ class Remover:
         self._events.publish("image", "prune", "", {"reclaimed": str(freed)})
         return ImagePruneResponse(rows or None, freed)
 
-    async def make_room(self, enough: Callable[[], bool]) -> ImagePruneResponse:
-        """Remove unused images until there is ``enough`` room: nameless ones first, then the longest unused."""
+    async def make_room(self, enough: Callable[[], bool], unused_since: float) -> ImagePruneResponse:
+        """Remove unused images until there is ``enough`` room, in the order of :mod:`corten.engine.images.eviction`."""
         rows: list[DeleteItem] = []
         freed = 0
-        while not enough() and (image := await self._next_unused()) is not None:
+        chosen = await self._unused(unused_since)
+        while chosen and not enough():
+            image = chosen.pop(0)
+            if not self._is_free(image):  # any more: a container or an image may have been made of it meanwhile
+                continue
             names = self._store.names(image.id)
             swept = await self._carry_out(names, [image])
             attributes = {"name": str(image.id), **(image.labels or {})}
@@ -103,18 +107,30 @@ class Remover:
             self._events.publish("image", "prune", "", {"reclaimed": str(freed)})
         return ImagePruneResponse(rows or None, freed)
 
-    async def _next_unused(self) -> ImageRecord | None:
-        """What :meth:`make_room` removes next; images that were removed by force are gone with their containers."""
-        free = []
-        uses = self._usage.uses()
-        for image in self._store.visible():
-            with suppress(Conflict):
-                removal.check(self._store, image, [use for use in uses if use.image_id == image.id], [], force=False)
-                free.append(image)
-        used = await asyncio.to_thread(lambda: {image.id: self._parts.last_use(image) for image in free})
-        free.sort(key=lambda image: (any(name.tag for name in self._store.names(image.id)), used[image.id]))
-        busy = {use.image_id for use in self._usage.uses()}  # a container may have been made meanwhile
-        return next((image for image in free if image.id not in busy and not self._store.leased(image.id)), None)
+    async def _unused(self, since: float) -> list[ImageRecord]:
+        """What may go, first to last; images that were removed by force go with their containers."""
+        images = {image.id: image for image in self._store.visible()}
+        used = await asyncio.to_thread(lambda: {image.id: self._parts.last_use(image) for image in images.values()})
+        tagged = {target.image for key, target in self._store.references.items() if Reference.parse(key).tag}
+        users = {use.image_id for use in self._usage.uses()}
+        candidates = [
+            Candidate(
+                image.id, image.parent, image.id in tagged, used[image.id],
+                held=str(image.id) in users or self._store.leased(image.id),
+            )
+            for image in images.values()
+        ]  # fmt: skip
+        return [images[identifier] for identifier in eviction.order(candidates, since)]
+
+    def _is_free(self, image: ImageRecord) -> bool:
+        if self._store.images.get(image.id) is not image:
+            return False
+        users = [use for use in self._usage.uses() if use.image_id == image.id]
+        try:
+            removal.check(self._store, image, users, [], force=False)
+        except Conflict:
+            return False
+        return True
 
     async def sweep_hidden(self) -> Swept:
         """Drop images that were removed by force once their last container is gone."""
