@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import ctypes
+import errno
+import os
 import struct
 
 from corten.linux.process import prctl, set_file_ids
-from corten.linux.syscall import call
+from corten.linux.syscall import attempt, call
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
     from typing import Final
 
 NAMES: Final = (
@@ -22,6 +24,7 @@ NAMES: Final = (
     "CHECKPOINT_RESTORE",
 )  # fmt: skip
 BITS: Final[Mapping[str, int]] = {f"CAP_{name}": bit for bit, name in enumerate(NAMES)}
+MASKS: Final[Mapping[str, int]] = {name: 1 << bit for name, bit in BITS.items()}
 
 _VERSION_3: Final = 0x20080522
 _PR_CAPBSET_READ: Final = 23
@@ -29,14 +32,6 @@ _PR_CAPBSET_DROP: Final = 24
 _PR_CAP_AMBIENT: Final = 47
 _AMBIENT_RAISE: Final = 2
 _AMBIENT_CLEAR_ALL: Final = 4
-
-
-def mask(names: Iterable[str]) -> int:
-    """The bit mask of ``CAP_*`` names; a name this table does not have raises KeyError."""
-    value = 0
-    for name in names:
-        value |= 1 << BITS[name]
-    return value
 
 
 def capset(effective: int, permitted: int, inheritable: int) -> None:
@@ -76,9 +71,14 @@ def bounding_has(bit: int) -> bool:
         return False
 
 
-def bounding_drop(bit: int) -> None:
-    """prctl(2) PR_CAPBSET_DROP."""
-    prctl(_PR_CAPBSET_DROP, bit)
+def bounding_drop(bit: int) -> bool:
+    """prctl(2) PR_CAPBSET_DROP; False past the last capability this kernel has."""
+    failure = -attempt("prctl", _PR_CAPBSET_DROP, bit, 0, 0, 0)
+    if failure == errno.EINVAL:
+        return False
+    if failure:
+        raise OSError(failure, f"prctl: {os.strerror(failure)}")
+    return True
 
 
 def ambient_clear() -> None:

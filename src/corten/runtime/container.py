@@ -120,6 +120,8 @@ def _close_joined(request: StartRequest, joined: dict[str, int]) -> None:
 def exec_in(request: ExecRequest) -> Started:
     """clone3 a process into the container's pid namespace and cgroup; it joins the rest itself. The caller is its
     parent."""
+    if request.kinds < 0:
+        request.kinds = container_exec.kinds_to_join(request.pid)
     ours, theirs = channel.pair()
     try:
         pid, pidfd = _clone_into(request)

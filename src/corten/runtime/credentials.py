@@ -28,6 +28,7 @@ _MAX_ID: Final = 0x7FFFFFFF
 _MAX_FILE: Final = 4 << 20
 _MAX_GROUPS: Final = 65536  # NGROUPS_MAX
 _DIGITS: Final = frozenset("0123456789")
+_CAPABILITY_SETS: Final = ("bounding", "effective", "permitted", "inheritable", "ambient")
 _NULL_DEVICE: Final = os.makedev(1, 3)
 
 
@@ -234,35 +235,29 @@ def _order(value: int) -> int:
     return value if value >= 0 else 1 << 64
 
 
-def capability_masks(capabilities: Mapping[str, Sequence[str]] | None) -> dict[str, int]:
-    """The OCI ``process.capabilities`` as masks for bounding, effective, permitted, inheritable, ambient.
+def capability_masks(capabilities: Mapping[str, Sequence[str]] | None) -> tuple[dict[str, int], list[str]]:
+    """The OCI ``process.capabilities`` as masks for bounding, effective, permitted, inheritable, ambient; and warnings.
 
-    Names this table does not know are left out: a newer client may name newer capabilities.
+    Names this table does not know are left out, as a newer client may name newer capabilities (runtime-spec, config.md
+    "Linux Process").
     """
-    sets = capabilities or {}
-    return {
-        kind: capability.mask(name for name in sets.get(kind) or () if name in capability.BITS)
-        for kind in ("bounding", "effective", "permitted", "inheritable", "ambient")
-    }
-
-
-def unknown_capabilities(capabilities: Mapping[str, Sequence[str]] | None) -> list[str]:
-    """Warnings for the names :func:`capability_masks` leaves out (runtime-spec, config.md "Linux Process")."""
-    names = {name for sets in (capabilities or {}).values() for name in sets or () if name not in capability.BITS}
-    return [f"capability {name} is not known here and is not granted" for name in sorted(names)]
+    masks, unknown, known = {}, set(), capability.MASKS
+    for kind in _CAPABILITY_SETS:
+        value = 0
+        for name in (capabilities or {}).get(kind) or ():
+            if name in known:
+                value |= known[name]
+            else:
+                unknown.add(name)
+        masks[kind] = value
+    return masks, [f"capability {name} is not known here and is not granted" for name in sorted(unknown)]
 
 
 def drop_bounding(keep: int) -> None:
     """Drop from the bounding set every capability not in ``keep``."""
     for bit in range(64):
-        if keep >> bit & 1:
-            continue
-        try:
-            capability.bounding_drop(bit)
-        except OSError as error:
-            if error.errno == errno.EINVAL:  # past the last capability this kernel has
-                return
-            raise
+        if not keep >> bit & 1 and not capability.bounding_drop(bit):
+            return
 
 
 def _change_ids(identity: Identity) -> None:

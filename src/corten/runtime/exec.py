@@ -34,6 +34,12 @@ _ALL: Final = (
 )  # fmt: skip
 
 
+def kinds_to_join(pid: int) -> int:
+    """CLONE_NEW* of the namespaces in which the container of process ``pid`` is not with us, and never will be."""
+    kinds = _ALL | clocks.kind_to_join(pid)
+    return kinds if namespace.is_shared(pid, "user") else kinds | namespace.CLONE_NEWUSER
+
+
 def main(request: ExecRequest, channel: int) -> NoReturn:
     """Run steps (1) to (6) in the cloned process; ends it in any case, after reporting what went wrong."""
     try:
@@ -52,15 +58,13 @@ def _run(request: ExecRequest, channel: int) -> None:
     if request.cgroup is not None:  # (2)
         request.cgroup.join()
     scheduling.set_affinity(process, "final")
-    kinds = _ALL | clocks.kind_to_join(request.pid)
     proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)  # (3)
-    remapped = not namespace.is_shared(request.pid, "user")
+    remapped = bool(request.kinds & namespace.CLONE_NEWUSER)
     if remapped:
-        kinds |= namespace.CLONE_NEWUSER
         _use_privilege(request, process, channel)
     close_import_fence()
     try:
-        namespace.setns(request.pidfd, kinds)  # (4)
+        namespace.setns(request.pidfd, request.kinds)  # (4)
     except ProcessLookupError:
         raise RuntimeFailure("cannot exec in a stopped container") from None
     if remapped:

@@ -68,7 +68,8 @@ class Ending:
 def run(process: dict[str, Any], ending: Ending) -> NoReturn:
     """Steps (1) to (9) of the module's list. Never returns; raises what went wrong."""
     warnings = credentials.limit(process.get("rlimits") or ())  # (1)
-    warnings += credentials.unknown_capabilities(process.get("capabilities"))
+    masks, unknown = credentials.capability_masks(process.get("capabilities"))
+    warnings += unknown
     scheduling.apply(process, ending.personality)
     warnings += score(process, ending.proc)
     _confine(process.get("apparmorProfile") or "", ending.proc)
@@ -87,7 +88,7 @@ def run(process: dict[str, Any], ending: Ending) -> NoReturn:
         linux_process.set_no_new_privs()
     elif ending.seccomp:
         _filter(ending)
-    credentials.become(identity, credentials.capability_masks(process.get("capabilities")))  # (6)
+    credentials.become(identity, masks)  # (6)
     if not entered:
         _enter(cwd, final=True)
     if ending.seccomp and process.get("noNewPrivileges"):  # (7)

@@ -209,10 +209,13 @@ def _move_up(fd: int) -> int:
 
 
 def _name(spec: dict[str, Any]) -> None:
-    if spec.get("hostname"):
-        namespace.sethostname(spec["hostname"])
-    if spec.get("domainname"):
-        namespace.setdomainname(spec["domainname"])
+    try:
+        if spec.get("hostname"):
+            namespace.sethostname(spec["hostname"])
+        if spec.get("domainname"):
+            namespace.setdomainname(spec["domainname"])
+    except OSError as error:
+        raise RuntimeFailure(f"unable to start container process: {error.strerror}") from None
 
 
 def _settings(tree: Tree, linux: dict[str, Any]) -> None:

@@ -152,18 +152,19 @@ class ExecRequest:
 
     ``pid`` and ``pidfd`` of the container's first process · ``process`` OCI process object · ``cgroup`` its group ·
     ``seccomp`` compiled filter, b"" for none, ``seccomp_flags`` those of seccomp(2) · ``personality`` the container's
-    execution domain · ``new_keyring`` a session keyring of its own.
+    execution domain · ``new_keyring`` a session keyring of its own · ``kinds`` CLONE_NEW* of the namespaces to join,
+    -1 to find out (:func:`corten.runtime.exec.kinds_to_join`).
     """
 
     __slots__ = (
-        "cgroup", "new_keyring", "personality", "pid", "pidfd", "preserve", "process", "seccomp", "seccomp_flags",
-        "stderr", "stdin", "stdout",
+        "cgroup", "kinds", "new_keyring", "personality", "pid", "pidfd", "preserve", "process", "seccomp",
+        "seccomp_flags", "stderr", "stdin", "stdout",
     )  # fmt: skip
 
     def __init__(self, *, pid: int, pidfd: int, process: dict[str, Any], stdin: int = 0, stdout: int = 1,
                  stderr: int = 2, cgroup: Group | None = None, seccomp: bytes = b"",
                  seccomp_flags: int = 0, preserve: int = 0, personality: str = "",
-                 new_keyring: bool = True) -> None:  # fmt: skip
+                 new_keyring: bool = True, kinds: int = -1) -> None:  # fmt: skip
         document.validate_process(process)
         self.pid = pid
         self.pidfd = pidfd
@@ -177,3 +178,4 @@ class ExecRequest:
         self.preserve = preserve
         self.personality = personality
         self.new_keyring = new_keyring
+        self.kinds = kinds

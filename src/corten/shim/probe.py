@@ -56,9 +56,10 @@ class Probes:
             try:
                 request = container.ExecRequest(
                     pid=target.pid, pidfd=target.pidfd, process=program, stdin=null, stdout=theirs, stderr=theirs,
-                    cgroup=Group(self._supervisor.hierarchy, target.cgroup), seccomp=seccomp,
+                    cgroup=Group(self._supervisor.hierarchy, target.cgroup), seccomp=seccomp, kinds=target.kinds,
                 )  # fmt: skip
                 started = container.exec_in(request)
+                target.kinds = request.kinds
             except BaseException:
                 os.close(ours)
                 raise

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 class Task:
     """``exec_id`` is "" for a container. ``exit`` is set once known, ``reported`` once the engine may know it.
-    ``alarm`` and ``oom_kills`` belong to :mod:`corten.shim.alarms`.
+    ``alarm`` and ``oom_kills`` belong to :mod:`corten.shim.alarms`; ``kinds`` is what its execs join, once one has.
 
     ``outer_mounts``: of a container in a user namespace the mount namespace that was built for it, whose mounts are not
     locked (:mod:`corten.runtime.userns`), -1 for others. Held until it is forgotten, by the engine too.
@@ -42,6 +42,7 @@ class Task:
         "exec_id",
         "exit",
         "id",
+        "kinds",
         "mount_namespace",
         "oom_kills",
         "outer_mounts",
@@ -70,6 +71,7 @@ class Task:
         self.mount_namespace = -1
         self.outer_mounts = -1
         self.alarm = -1
+        self.kinds = -1
         self.oom_kills = 0
         self.started_at = 0
         self.start_ticks = 0

@@ -309,9 +309,10 @@ def run_in(supervisor: Supervisor, target: Task, message: dict[str, Any], fds: d
         request = container.ExecRequest(
             pid=target.pid, pidfd=target.pidfd, process=program,
             stdin=pipes.theirs[0], stdout=pipes.theirs[1], stderr=pipes.theirs[2],
-            cgroup=Group(supervisor.hierarchy, target.cgroup), seccomp=seccomp,
+            cgroup=Group(supervisor.hierarchy, target.cgroup), seccomp=seccomp, kinds=target.kinds,
         )  # fmt: skip
         birth.begin(container.exec_in(request))
+        target.kinds = request.kinds
     except BaseException as error:
         subject.streams.abandon()
         if pipes is not None:

@@ -81,9 +81,10 @@ def test_unknown_names_have_dockers_texts() -> None:
 
 
 def test_capability_names_of_a_newer_client_are_left_out() -> None:
-    masks = credentials.capability_masks({"bounding": ["CAP_CHOWN", "CAP_FROM_THE_FUTURE"]})
+    masks, warnings = credentials.capability_masks({"bounding": ["CAP_CHOWN", "CAP_FROM_THE_FUTURE"]})
     assert masks["bounding"] == 1
     assert masks["inheritable"] == 0
+    assert warnings == ["capability CAP_FROM_THE_FUTURE is not known here and is not granted"]
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ the container's own ``ps`` is never run.
 """
 
 import asyncio
+import re
 from collections.abc import Collection
 from typing import Final
 
@@ -17,6 +18,7 @@ from corten.errors import Conflict, CortenError, InvalidArgument
 DEFAULT_ARGUMENTS: Final = "-ef"
 
 _SECONDS: Final = 10.0
+_TITLE: Final = re.compile(r"\s+(\S*)=\s*(PID\S*)")
 
 
 class Top:
@@ -38,9 +40,30 @@ class Top:
             raise Conflict(f"container {container.id} is restarting, wait until the container is running")
         if not container.record.state.alive:
             raise Conflict(f"container {container.id} is not running")
+        arguments = ps_args or DEFAULT_ARGUMENTS
+        check(arguments)
         answer, _ = await self._shim.request("pids", {"id": container.id})
-        words = (ps_args or DEFAULT_ARGUMENTS).split()
-        return select(await _ps(words), {int(pid) for pid in answer["pids"]})
+        pids = {int(pid) for pid in answer["pids"]}
+        return select(await _ps_of(arguments.split(), pids), pids)
+
+
+def check(arguments: str) -> None:
+    """Refuse another name for the PID column, or its name for another: rows are found by it; moby#24358.
+
+    Raises:
+        InvalidArgument: with Docker's text.
+    """
+    for field, title in _TITLE.findall(arguments):
+        if field != "pid":
+            raise InvalidArgument(f'specifying "{field}={title}" is not allowed')
+
+
+async def _ps_of(words: list[str], pids: Collection[int]) -> str:
+    """``-q`` names the processes, or ``-o pid`` alone would show those of our terminal; some options exclude it."""
+    try:
+        return await _ps([*words, f"-q{','.join(map(str, sorted(pids)))}"])
+    except InvalidArgument:
+        return await _ps(words)
 
 
 async def _ps(words: list[str]) -> str:
@@ -60,7 +83,7 @@ async def _ps(words: list[str]) -> str:
         raise CortenError(f"ps did not end within {_SECONDS:g} s") from None
     if process.returncode:
         lines = complaint.decode(errors="replace").strip().splitlines()
-        raise InvalidArgument(f"ps: {lines[0] if lines else process.returncode}")
+        raise InvalidArgument(f"ps: {lines[0] if lines else f'exit status {process.returncode}'}")
     return output.decode(errors="replace")
 
 
