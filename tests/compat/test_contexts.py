@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
 from tests.harness.engine import REPOSITORY
+
+from corten.tar import header, writer
 
 PEM = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n"
 PROGRAMS = {"docker": ["docker"], "corten": [sys.executable, "-m", "corten.cli"]}
@@ -42,6 +45,24 @@ SCRIPT: tuple[tuple[str, ...], ...] = (
     ("use", "nope"),
     ("use", "default"),
     ("show",),
+    ("update", "one", "--description", "new"),
+    ("inspect", "one"),
+    ("update", "one", "--docker", "host=unix:///y.sock"),
+    ("inspect", "one"),
+    ("update", "one"),
+    ("update", "one", "--docker", "bad=1"),
+    ("update", "nope", "--description", "x"),
+    ("update", "default", "--description", "x"),
+    ("update", "b d"),
+    ("update", "copy", "--docker", "from=one"),
+    ("inspect", "copy"),
+    ("export", "nope", "-"),
+    ("export", "b d", "-"),
+    ("import", "one", "/nope"),
+    ("import", "default", "/nope"),
+    ("import", "fresh", "/nope"),
+    ("import", "fresh", "/dev/null"),
+    ("import", "fresh"),
     ("use", "same"),
     ("rm", "same", "copy"),
     ("rm", "-f", "same", "nope", "default"),
@@ -101,3 +122,77 @@ def test_keys_are_kept_where_the_other_one_looks_for_them(tmp_path: Path, reader
     assert "invalid docker endpoint options: failed to retrieve context tls info" in refused[2]
     assert play("corten", config, "context", "rm", "safe") == (0, "safe\n", "")
     assert not any(path.count("/") > 1 for path in stored(config))
+
+
+@pytest.mark.parametrize(("exporter", "reader"), [("docker", "corten"), ("corten", "docker")])
+def test_what_one_exports_the_other_imports(tmp_path: Path, exporter: str, reader: str) -> None:
+    for name in ("ca", "cert", "key"):
+        (tmp_path / f"{name}.pem").write_text(PEM)
+    files = ",".join(f"{name}={tmp_path}/{name}.pem" for name in ("ca", "cert", "key"))
+    one, other, archive = tmp_path / "one", tmp_path / "other", tmp_path / "safe.tar"
+    made = ("context", "create", "safe", "--description", "a <b>", "--docker", f"host=tcp://h:2376,{files}")
+    assert play("corten", one, *made)[0] == 0
+    shown = str(archive).replace("corten", "docker")  # as play has it
+    assert play(exporter, one, "context", "export", "safe", str(archive)) == (0, "", f'Written file "{shown}"\n')
+    assert archive.stat().st_mode & 0o777 == 0o600
+    again = play(exporter, one, "context", "export", "safe", str(archive))
+    assert again == (1, "", f"open {shown}: file exists\n")
+    taken = play(reader, other, "context", "import", "safe", str(archive))
+    assert taken == (0, "safe\n", 'Successfully imported context "safe"\n')
+    assert stored(other) == stored(one)
+    assert play(reader, other, "context", "import", "named", str(archive))[0] == 0
+    shown = play(reader, other, "context", "inspect", "-f", "{{.Name}} {{json .TLSMaterial}}", "named")
+    assert shown[1] == 'named {"docker":["ca.pem","cert.pem","key.pem"]}\n'
+
+
+HOSTILE = {
+    "climbing": ("tls/docker/../../../../meta.json", b"x"),
+    "deep": ("tls/docker/a/b", b"x"),
+    "flat": ("tls/docker", b"x"),
+    "stranger": ("etc/passwd", b"x"),
+    "no-meta": ("tls/docker/ca.pem", b"x"),
+    "bad-meta": ("meta.json", b"{"),
+}
+
+
+@pytest.mark.parametrize("kind", sorted(HOSTILE))
+@pytest.mark.parametrize("form", ["tar", "zip"])
+def test_a_hostile_archive_is_refused_and_nothing_is_made(tmp_path: Path, kind: str, form: str) -> None:
+    name, content = HOSTILE[kind]
+    archive = tmp_path / "archive"
+    if form == "zip":
+        with zipfile.ZipFile(archive, "w") as zipped:
+            zipped.writestr(name, content)
+    else:
+        entry = header.Entry(name.encode(), header.REGULAR, size=len(content))
+        archive.write_bytes(writer.encode(entry) + content + writer.padding(len(content)) + writer.END)
+    config = tmp_path / "config"
+    code, output, complaint = play("corten", config, "context", "import", "taken", str(archive))
+    assert (code, output) == (1, "")
+    assert any(text in complaint for text in (
+        "archive format is invalid", "unexpected context file", "no metadata found", "meta.json",
+    ))  # fmt: skip
+    assert not stored(config)
+
+
+def test_a_zip_is_taken_too(tmp_path: Path) -> None:
+    archive = tmp_path / "archive"
+    with zipfile.ZipFile(archive, "w") as zipped:
+        zipped.writestr("meta.json", '{"Name":"x","Metadata":{},"Endpoints":{"docker":{"Host":"tcp://z:1"}}}')
+    for name in PROGRAMS:
+        config = tmp_path / name
+        assert play(name, config, "context", "import", "zipped", str(archive))[0] == 0
+        shown = play(name, config, "context", "inspect", "-f", "{{.Endpoints.docker.Host}}", "zipped")
+        assert shown[1] == "tcp://z:1\n"
+
+
+def test_a_cut_archive_is_refused(tmp_path: Path) -> None:
+    config, archive = tmp_path / "config", tmp_path / "archive"
+    assert play("corten", config, "context", "create", "whole", "--docker", "host=tcp://h:2376")[0] == 0
+    assert play("docker", config, "context", "export", "whole", str(archive))[0] == 0
+    content = archive.read_bytes()
+    for length in (1, 511, 512, 550):
+        archive.write_bytes(content[:length])
+        for name in PROGRAMS:
+            assert play(name, config, "context", "import", "cut", str(archive))[0] == 1, length
+    assert play("corten", config, "context", "ls", "-q")[1] == "default\nwhole\n"

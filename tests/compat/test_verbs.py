@@ -158,7 +158,12 @@ def test_top(cli: Client) -> None:
     lines = cli.out("top", "topped").splitlines()
     assert lines[0].split() == ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"]
     assert "trap" in lines[1]
-    for options, word in (("-o user,pid,comm", "sh"), ("aux", "trap"), ("-o pid,args --forest", "trap"), ("f", "trap")):
+    for options, word in (
+        ("-o user,pid,comm", "sh"),
+        ("aux", "trap"),
+        ("-o pid,args --forest", "trap"),
+        ("-ef f", "trap"),
+    ):
         header, *rows = cli.out("top", "topped", *options.split()).splitlines()
         assert "PID" in header.split()
         assert any(word in row for row in rows), options

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from corten.cli import config, listing
+from corten.cli import config, contexts, listing
 from corten.cli.listing import Layout
 from corten.cli.options import Flag, parse_bool
 from corten.client import jsontext
@@ -35,7 +35,7 @@ def _endpoint_options(value: str) -> dict[str, str]:
     return pairs
 
 
-CREATE_FLAGS: Final = (
+UPDATE_FLAGS: Final = (
     Flag("description", "", "string", "Description of the context"),
     Flag(
         "docker",
@@ -45,8 +45,8 @@ CREATE_FLAGS: Final = (
         shown="[]",
         check=_endpoint_options,
     ),
-    Flag("from", "", "string", "Create the context from a named context"),
 )
+CREATE_FLAGS: Final = (*UPDATE_FLAGS, Flag("from", "", "string", "Create the context from a named context"))
 INSPECT_FLAGS: Final = (Flag("format", "f", "string", "Format output: 'json' or a Go template"),)
 RM_FLAGS: Final = (Flag("force", "f", "bool", "Force the removal of a context in use"),)
 LS_FLAGS: Final = (
@@ -68,7 +68,6 @@ _HOST_WINS: Final = (
 _ERROR_WIDTH: Final = 45
 _BAD_ENDPOINT: Final = "unable to create docker endpoint config"
 _IN_MEMORY: Final = "<IN MEMORY>"
-_NAME: Final = "^[a-zA-Z0-9][a-zA-Z0-9_.+-]+$"
 _PEMS: Final = {"ca": "ca.pem", "cert": "cert.pem", "key": "key.pem"}
 _KEYS: Final = ("from", "host", *_PEMS, "skip-tls-verify")
 
@@ -171,48 +170,34 @@ def _document(session: Session, name: str) -> Document:
         found = config.context(folder, name)
     return {
         "Name": found.name,
-        **_metadata(found),
+        **contexts.metadata(found),
         "TLSMaterial": {"docker": sorted(os.listdir(found.tls))} if found.tls else {},
         "Storage": dict(zip(("MetadataPath", "TLSPath"), places, strict=True)),
     }
 
 
-def _metadata(context: config.Context) -> Document:
-    address = {"Host": context.host} if context.host else {}
-    endpoint = {**address, "SkipTLSVerify": context.skip_verify}
-    metadata = {"Description": context.description} if context.description else {}
-    return {"Metadata": metadata, "Endpoints": {"docker": endpoint}}
-
-
 def create(session: Session, given: Options, arguments: list[str]) -> int:
     """Make a context, of an address or as a copy of another one."""
     (name,) = arguments
-    _check_name(session, name)
-    wanted: dict[str, str] = {}
-    for pairs in given.items("docker"):
-        assert isinstance(pairs, dict)
-        wanted.update(pairs)
+    contexts.check_new(session.config.folder, name)
+    wanted = _pairs(given)
     if wanted and given.text("from"):
         raise ClientError("cannot use --docker flag when --from is set")
     made, pems = _described(session, wanted) if wanted else _copied(session, given.text("from"))
-    made.name = name
     if given.text("description") or wanted:
         made.description = given.text("description")
-    _write(session.config.folder, made, pems)
+    contexts.write(session.config.folder, name, contexts.metadata(made), {contexts.DOCKER: pems})
     session.print(name)
     session.complain(f'Successfully created context "{name}"')
     return 0
 
 
-def _check_name(session: Session, name: str) -> None:
-    allowed = set("_.+-")
-    plain = name.isascii() and all(character.isalnum() or character in allowed for character in name)
-    if name == config.DEFAULT_CONTEXT:
-        raise ClientError(f'"{name}" is a reserved context name')
-    if not plain or len(name) < 2 or not name[0].isalnum():
-        raise ClientError(f'context name "{name}" is invalid, names are validated against regexp "{_NAME}"')
-    if os.path.exists(config.context_folder(session.config.folder, "meta", name)):
-        raise ClientError(f'context "{name}" already exists')
+def _pairs(given: Options) -> dict[str, str]:
+    wanted: dict[str, str] = {}
+    for pairs in given.items("docker"):
+        assert isinstance(pairs, dict)
+        wanted.update(pairs)
+    return wanted
 
 
 def _copied(session: Session, name: str) -> tuple[config.Context, dict[str, bytes]]:
@@ -253,24 +238,24 @@ def _read(path: str) -> bytes:
         raise ClientError(f"{_BAD_ENDPOINT}: open {path}: {(error.strerror or '').lower()}") from error
 
 
-def _write(folder: str, made: config.Context, pems: dict[str, bytes]) -> None:
-    """(1) the keys  (2) meta.json, by a rename: a context without its keys is never seen."""
-    if pems:
-        place = config.context_folder(folder, "tls", made.name)
-        os.makedirs(os.path.join(folder, "contexts"), exist_ok=True)
-        for directory in (os.path.dirname(place), place, os.path.join(place, "docker")):
-            if not os.path.isdir(directory):
-                os.mkdir(directory, 0o700)
-        for name, content in pems.items():  # (1)
-            descriptor = os.open(os.path.join(place, "docker", name), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with open(descriptor, "wb") as file:
-                file.write(content)
-    place = config.context_folder(folder, "meta", made.name)
-    os.makedirs(place)
-    path = os.path.join(place, "meta.json")
-    with open(f"{path}.new", "w", encoding="utf-8") as text:
-        text.write(jsontext.go_encode({"Name": made.name, **_metadata(made)}))
-    os.rename(f"{path}.new", path)  # (2)
+def update(session: Session, given: Options, arguments: list[str]) -> int:
+    """Change a context's description, or its address with all that belongs to it."""
+    (name,) = arguments
+    contexts.check_name(name)
+    folder = session.config.folder
+    found = config.context(folder, name)
+    wanted = _pairs(given)
+    pems: dict[str, bytes] = {}
+    if wanted:
+        described, pems = _described(session, wanted)
+        found.host, found.skip_verify = described.host, described.skip_verify
+    found.description = given.text("description") or found.description
+    contexts.write(folder, name, contexts.metadata(found), {})
+    if wanted:
+        contexts.replace_keys(folder, name, pems)
+    session.print(name)
+    session.complain(f'Successfully updated context "{name}"')
+    return 0
 
 
 def rm(session: Session, given: Options, arguments: list[str]) -> int:
