@@ -90,6 +90,31 @@ class Load(Scenario):
         assert self.done()
 
 
+class Import(Scenario):
+    name = "import"
+    before = (("create", "--name", "source", "busybox", "true"),)
+    after = (("rm", "source"), ("rmi", "imported:latest"))
+
+    @property
+    def tree(self) -> Path:
+        return self.engine.root / "tree.tar"
+
+    def prepare(self) -> None:
+        super().prepare()
+        self.engine.docker("export", "-o", str(self.tree), "source")
+
+    def act(self) -> bool:
+        command = ("import", "-c", "ENV A=1", str(self.tree), "imported:latest")
+        return self.engine.docker(*command, check=False).returncode == 0
+
+    def done(self) -> bool:
+        return self.runs("imported:latest")
+
+    def again(self) -> None:
+        assert self.act()
+        assert self.done()
+
+
 class Create(Scenario):
     name = "create"
     command = ("create", "--name", "made", "-v", "/anonymous", "-v", "named:/named", "busybox", "echo", "made")
@@ -221,5 +246,5 @@ class Tag(Scenario):
 
 
 SCENARIOS = (
-    Pull, Load, Create, Start, Stop, Commit, Remove, RemoveImage, Prune, VolumeCreate, VolumeRemove, Tag,
+    Pull, Load, Import, Create, Start, Stop, Commit, Remove, RemoveImage, Prune, VolumeCreate, VolumeRemove, Tag,
 )  # fmt: skip
