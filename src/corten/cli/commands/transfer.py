@@ -33,13 +33,12 @@ def pull(session: Session, given: Options, arguments: list[str]) -> int:
     """Fetch an image; prints its full name at the end as Docker does."""
     repository, tag = _meant(session, given, arguments[0])
     fetch(session, repository, tag, platform=given.text("platform"), quiet=given.flag("quiet"))
-    separator = "@" if tag.startswith("sha256:") else ":"
-    session.print(f"{canonical(repository)}{separator}{tag}")
+    session.print(_whole(repository, tag))
     return 0
 
 
 def fetch(session: Session, repository: str, tag: str, *, platform: str, quiet: bool, to_stderr: bool = False) -> None:
-    """Pull, showing progress on standard output (``run`` shows it on standard error)."""
+    """Pull a tag or digest, with an empty one all tags; progress on standard output (of ``run`` on standard error)."""
     query = {"fromImage": repository, "tag": tag, "platform": platform}
     headers = credentials.header(session.config, credentials.server_of(repository))
     messages = session.client.documents("POST", "/images/create", query, None, headers)
@@ -54,15 +53,17 @@ def push(session: Session, given: Options, arguments: list[str]) -> int:
     messages = session.client.documents("POST", f"/images/{quote(repository, '/')}/push", query, None, headers)
     _show(messages, quiet=given.flag("quiet"), to_stderr=False)
     if given.flag("quiet"):
-        session.print(f"{canonical(repository)}:{tag}")
+        session.print(_whole(repository, tag))
     return 0
 
 
 def _meant(session: Session, given: Options, name: str) -> tuple[str, str]:
-    """Repository and tag or digest; without either the tag is ``latest``, which is said."""
-    if given.flag("all-tags"):
-        raise CommandFailed("--all-tags is not supported yet")
+    """Repository and tag or digest; without either the tag is ``latest``, which is said, or with --all-tags empty."""
     repository, tag = split(name)
+    if given.flag("all-tags"):
+        if tag:
+            raise CommandFailed("tag can't be used with --all-tags/-a")
+        return repository, ""
     if not tag and not given.flag("quiet"):
         session.print("Using default tag: latest")
     return repository, tag or "latest"
@@ -75,6 +76,11 @@ def split(name: str) -> tuple[str, str]:
         return repository.rpartition(":")[0] if ":" in repository.rpartition("/")[2] else repository, digest
     head, colon, tag = name.rpartition(":")
     return (head, tag) if colon and "/" not in tag else (name, "")
+
+
+def _whole(repository: str, tag: str) -> str:
+    separator = "@" if tag.startswith("sha256:") else ":" if tag else ""
+    return f"{canonical(repository)}{separator}{tag}"
 
 
 def canonical(repository: str) -> str:
