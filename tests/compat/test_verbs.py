@@ -268,3 +268,17 @@ def test_fast_stop_waits_for_who_can_hear(busybox_tar: Path, script: str, code: 
         time.sleep(0.3)
         engine.docker("stop", "-t", "60", "deaf", timeout=20)
         assert engine.docker("wait", "deaf").stdout.strip() == str(code)
+
+
+def test_an_image_is_removed_of_its_platform_only(cli: Client) -> None:
+    """API 1.50 has it, which the reference does not speak."""
+    if cli.kind == "reference":
+        return
+    cli("tag", "busybox", "own:one")
+    own = cli.out("inspect", "-f", "{{.Os}}/{{.Architecture}}", "own:one")
+    other = "linux/s390x"
+    assert f"wanted {other}, actual: {own}" in cli.err("image", "rm", "--platform", other, "own:one")
+    assert "multiple platforms are not supported" in cli.err(
+        "image", "rm", "--platform", own, "--platform", other, "own:one"
+    )
+    assert cli.out("image", "rm", "--platform", own, "own:one") == "Untagged: own:one"

@@ -43,6 +43,7 @@ HISTORY_FLAGS: Final = (
 RM_FLAGS: Final = (
     Flag("force", "f", "bool", "Force removal of the image"),
     Flag("no-prune", "", "bool", "Do not delete untagged parents"),
+    Flag("platform", "", "strings", 'Remove only the given platform variant (e.g. "linux/amd64")'),
 )
 TAG_FLAGS: Final = ()
 
@@ -165,8 +166,14 @@ def _rfc3339(seconds: int) -> str:
 
 def rm(session: Session, given: Options, arguments: list[str]) -> int:
     """Remove images; with --force an absent one is said and no failure."""
+    from corten.cli.commands.inspect import platform_document
+
     force = given.flag("force")
-    query = {"force": "1" if force else "", "noprune": "1" if given.flag("no-prune") else ""}
+    query: dict[str, str | list[str]] = {
+        "force": "1" if force else "",
+        "noprune": "1" if given.flag("no-prune") else "",
+        "platforms": [platform_document(platform) for platform in given.texts("platform")],
+    }
     code = 0
     for name in arguments:
         try:

@@ -13,12 +13,11 @@ from corten.engine.images import render
 from corten.engine.images.parts import ImageParts
 from corten.engine.images.record import ImageRecord
 from corten.engine.images.selection import LIST_FILTERS, Selection
-from corten.engine.images.store import Found, ImageStore
+from corten.engine.images.store import ImageStore
 from corten.engine.images.usage import ImageUsage
 from corten.errors import InvalidArgument, NoSuchImage, NotFound
-from corten.oci import platform as platforms
 from corten.oci.digest import Digest
-from corten.oci.image import ImageConfig, Platform
+from corten.oci.image import ImageConfig
 from corten.storage.layer.store import LayerStore
 
 DRIVER = "overlay2"
@@ -76,7 +75,7 @@ class Catalog:
 
     async def inspect(self, name: str, *, platform: str = "") -> ImageInspect:
         """``GET /images/{name}/json``."""
-        image = self._found(name, platform).image
+        image = self._store.find_for(name, platform).image
         config, driver = await asyncio.to_thread(self._documents, image)
         return render.inspect(
             image,
@@ -88,13 +87,13 @@ class Catalog:
 
     async def history(self, name: str, *, platform: str = "") -> list[HistoryItem]:
         """``GET /images/{name}/history``."""
-        image = self._found(name, platform).image
+        image = self._store.find_for(name, platform).image
         config = await asyncio.to_thread(self._parts.config, image)
         return render.history(image, config, self._store.repo_tags(image.id))
 
     async def resolve(self, name: str, *, platform: str = "") -> Image:
         """The image a container is made from; NoSuchImage. Call ``in_use`` before the next await."""
-        found = self._found(name, platform)
+        found = self._store.find_for(name, platform)
         image = found.image
         config = self._configs.get(image.id)
         if config is None:
@@ -128,20 +127,6 @@ class Catalog:
             if depth and len(image.chain) > depth and image.chain[depth - 1] == base.chain[-1]
         }
         return standing | {str(base.id)}
-
-    def _found(self, name: str, platform: str) -> Found:
-        found = self._store.find(name)
-        if platform:
-            wanted = platforms.parse(platform)
-            actual = platforms.normalise(Platform(
-                architecture=found.image.architecture, os=found.image.os, variant=found.image.variant
-            ))  # fmt: skip
-            if not platforms.matches(actual, wanted):
-                raise NotFound(
-                    f"image with reference {name} was found but does not match the specified platform: "
-                    f"wanted {platforms.display(wanted)}, actual: {platforms.display(actual)}"
-                )
-        return found
 
     def _documents(self, image: ImageRecord) -> tuple[ImageConfig, DriverData]:
         config = self._parts.config(image)

@@ -51,8 +51,11 @@ class Remover:
         )
         self._events.publish("image", "tag", str(image.id), {"name": reference.familiar(), **(image.labels or {})})
 
-    async def remove(self, name: str, *, force: bool = False, prune: bool = True) -> list[DeleteItem]:
+    async def remove(
+        self, name: str, *, force: bool = False, prune: bool = True, platform: str = ""
+    ) -> list[DeleteItem]:
         """``DELETE /images/{name}``: what was untagged and deleted, in Docker's order."""
+        self._store.find_for(name, platform)
         plan = removal.plan(self._store, self._usage.uses(), name, force=force, prune=prune)
         rows = [DeleteItem(Untagged=reference.familiar()) for reference in plan.untag]
         swept = await self._carry_out(plan.untag, plan.delete)

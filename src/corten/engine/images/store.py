@@ -15,8 +15,10 @@ import msgspec
 
 from corten.engine.images import record
 from corten.engine.images.record import ImageRecord, ManifestRecord, R, ReferenceRecord, SourceRecord
-from corten.errors import CorruptData, CortenError, InvalidArgument, NoSuchImage
+from corten.errors import CorruptData, CortenError, InvalidArgument, NoSuchImage, NotFound
+from corten.oci import platform as platforms
 from corten.oci.digest import Digest
+from corten.oci.image import Platform
 from corten.oci.reference import Reference, parse_any
 from corten.storage.metadata import Database
 
@@ -106,6 +108,21 @@ class ImageStore:
         if by_prefix is not None:
             return by_prefix
         raise NoSuchImage(reference.familiar())
+
+    def find_for(self, name: str, platform: str) -> Found:
+        """As :meth:`find`; NotFound when the image is for another ``platform`` ("" is any)."""
+        found = self.find(name)
+        if not platform:
+            return found
+        wanted = platforms.parse(platform)
+        image = found.image
+        actual = platforms.normalise(Platform(architecture=image.architecture, os=image.os, variant=image.variant))
+        if not platforms.matches(actual, wanted):
+            raise NotFound(
+                f"image with reference {name} was found but does not match the specified platform: "
+                f"wanted {platforms.display(wanted)}, actual: {platforms.display(actual)}"
+            )
+        return found
 
     def names(self, image: Digest) -> list[Reference]:
         """Every reference of an image, tags and digests, sorted by text."""

@@ -25,8 +25,18 @@ class _Platform(msgspec.Struct):
 def _platform(call: Call, since: int) -> str:
     """``platform`` as ``os/arch[/variant]``; it came with API 1.``since``, older clients' is ignored."""
     text = call.query.text("platform")
-    if not text or not call.at_least(since):
-        return ""
+    return _decoded(text) if text and call.at_least(since) else ""
+
+
+def _only_platform(call: Call) -> str:
+    """``platforms``, of which an image here can have only one."""
+    texts = call.query.texts("platforms") if call.at_least(50) else []
+    if len(texts) > 1:
+        raise InvalidArgument("multiple platforms are not supported")
+    return _decoded(texts[0]) if texts else ""
+
+
+def _decoded(text: str) -> str:
     if not text.startswith("{"):
         raise InvalidArgument(f"invalid platform {text!r}: give a JSON object with os and architecture")
     try:
@@ -67,7 +77,7 @@ async def tag(call: Call) -> Reply:
 
 async def remove(call: Call) -> Reply:
     found = await call.engine.images.remove(
-        call.name, force=call.query.flag("force"), prune=not call.query.flag("noprune")
+        call.name, force=call.query.flag("force"), prune=not call.query.flag("noprune"), platform=_only_platform(call)
     )
     return json(found)
 
@@ -156,5 +166,5 @@ ROUTES: Final = (
     Route("GET", "/images/{name}/get", save),
     Route("POST", "/images/{name}/tag", tag),
     Route("POST", "/images/{name}/push", push),
-    Route("DELETE", "/images/{name}", remove, ("platforms",)),
+    Route("DELETE", "/images/{name}", remove),
 )
