@@ -47,11 +47,11 @@ class VolumeService:
         """
         if body.ClusterVolumeSpec:
             raise NotSupported("cluster volumes are not supported")
-        _check_driver(body.Name, body.Driver)
+        name = body.Name or secrets.token_hex(32)
+        _check_driver(name, body.Driver)
         labels = dict(body.Labels or {})
         if not body.Name:
             labels[ANONYMOUS] = ""
-        name = body.Name or secrets.token_hex(32)
         return self._render(await self._ensure(name, labels, dict(body.DriverOpts or {})))
 
     async def _ensure(

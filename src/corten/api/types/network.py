@@ -139,46 +139,6 @@ class NetworkResource(msgspec.Struct, kw_only=True):
     Labels: dict[str, str] = {}
 
 
-class NetworkCreate(msgspec.Struct, kw_only=True):
-    """Body of ``POST /networks/create``."""
-
-    Name: str
-    CheckDuplicate: bool | None = None
-    Driver: str = ""
-    Scope: str = ""
-    EnableIPv4: bool | None = None
-    EnableIPv6: bool | None = None
-    IPAM: NetworkIPAM | None = None
-    Internal: bool = False
-    Attachable: bool = False
-    Ingress: bool = False
-    ConfigOnly: bool = False
-    ConfigFrom: ConfigReference | None = None
-    Options: dict[str, str] | None = None
-    Labels: dict[str, str] | None = None
-
-
-class NetworkCreateResponse(msgspec.Struct):
-    """Answer of ``POST /networks/create``."""
-
-    Id: str
-    Warning: str = ""
-
-
-class NetworkConnect(msgspec.Struct):
-    """Body of ``POST /networks/{id}/connect``."""
-
-    Container: str = ""
-    EndpointConfig: EndpointSettings | None = None
-
-
-class NetworkDisconnect(msgspec.Struct):
-    """Body of ``POST /networks/{id}/disconnect``."""
-
-    Container: str = ""
-    Force: bool = False
-
-
 class NetworkPruneResponse(msgspec.Struct):
     """Answer of ``POST /networks/prune``."""
 
