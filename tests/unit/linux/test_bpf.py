@@ -85,26 +85,25 @@ ARGUMENT = st.builds(
     lambda index, value, other, op: {"index": index, "value": value, "valueTwo": other, "op": op},
     st.integers(0, 5), st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1), st.sampled_from(sorted(seccomp.OPERATORS)),
 )  # fmt: skip
-RULE = st.builds(
-    lambda names, action, arguments: {"names": names, "action": action, "args": arguments},
-    st.lists(st.sampled_from(NAMES), min_size=1, max_size=4, unique=True),
+RULE = st.tuples(
     st.sampled_from(["SCMP_ACT_ALLOW", "SCMP_ACT_LOG", "SCMP_ACT_KILL_PROCESS", "SCMP_ACT_TRAP"]),
-    st.lists(ARGUMENT, max_size=2),
+    st.lists(ARGUMENT, max_size=2, unique_by=lambda argument: argument["index"]),
 )
 
 
-@given(st.lists(RULE, max_size=6), st.sampled_from(["SCMP_ACT_ERRNO", "SCMP_ACT_ALLOW"]))
-def test_any_profile(rules: list[dict[str, Any]], default: str) -> None:
+@given(st.dictionaries(st.sampled_from(NAMES), RULE), st.sampled_from(["SCMP_ACT_ERRNO", "SCMP_ACT_ALLOW"]))
+def test_any_profile(rules: dict[str, tuple[str, list[dict[str, Any]]]], default: str) -> None:
+    """One rule for each call: libseccomp 2.5.4 may never come back from two that overlap."""
     profile = {
         "defaultAction": default,
         "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_AARCH64"],
-        "syscalls": rules,
+        "syscalls": [{"names": [name], "action": action, "args": args} for name, (action, args) in rules.items()],
     }
     with pytest.MonkeyPatch.context() as patch:
         try:
             long, short = long_and_short(profile, patch)
         except seccomp.UnsupportedProfileError:
-            return  # two rules that contradict each other
+            return  # an architecture this libseccomp does not add
     assert len(short) <= len(long)
     require_equal(long, short, profile, 4)
 
