@@ -38,7 +38,7 @@ prepare-vm:
 test-vm: prepare prepare-vm ## in a virtual machine without KVM, Debian's stock kernel, cgroup v2: the kernel tests, and the engine under systemd
 	scripts/vm python3 -m pytest -p no:cacheprovider -m '"not long"' --timeout 600 tests/kernel
 	VM_INIT=systemd scripts/vm python3 -m pytest -p no:cacheprovider -m '"not long"' --timeout 600 tests/e2e/test_main_job.py \
-	    tests/api tests/kernel/cgroup tests/kernel/runtime/test_podman.py tests/kernel/runtime/test_containerd.py
+	    tests/api tests/kernel/cgroup tests/kernel/runtime/test_scopes.py tests/kernel/runtime/test_podman.py tests/kernel/runtime/test_containerd.py
 
 check: prepare ## ruff, mypy strict, import contracts
 	$(VENV)/bin/ruff check src tests bench
