@@ -50,8 +50,13 @@ def groups(both: Pair, scratch: Path, busybox: Path) -> dict[str, Callable[[], I
 def main(wanted: list[str]) -> int:
     """Run the groups asked for; the exit code is 0 whatever the figures say: a benchmark reports, it does not judge."""
     with disk.fresh() as described:
-        rows = measure(wanted)
+        rows = measure(wanted, described)
     print(table(rows))
+    return 0
+
+
+def keep(rows: list[Row], described: str) -> None:
+    """Write what was measured so far: a run that is ended early has not run for nothing."""
     RESULTS.mkdir(exist_ok=True)
     document = {
         "host": f"{platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}",
@@ -60,10 +65,9 @@ def main(wanted: list[str]) -> int:
         "rows": [row.document() for row in rows],
     }
     (RESULTS / "latest.json").write_text(json.dumps(document, indent=1) + "\n")
-    return 0
 
 
-def measure(wanted: list[str]) -> list[Row]:
+def measure(wanted: list[str], described: str) -> list[Row]:
     """Every row of the groups asked for, each also shown as soon as it is there."""
     scratch = Path(tempfile.mkdtemp(prefix="bench-scratch-"))
     rows: list[Row] = []
@@ -82,6 +86,7 @@ def measure(wanted: list[str]) -> list[Row]:
                 for row in group():
                     rows.append(row)
                     print(table([row]).splitlines()[1], file=sys.stderr, flush=True)
+                keep(rows, described)
     finally:
         shutil.rmtree(scratch)
     return rows
