@@ -196,3 +196,21 @@ def test_a_cut_archive_is_refused(tmp_path: Path) -> None:
         for name in PROGRAMS:
             assert play(name, config, "context", "import", "cut", str(archive))[0] == 1, length
     assert play("corten", config, "context", "ls", "-q")[1] == "default\nwhole\n"
+
+
+def test_an_update_keeps_what_means_nothing_to_it(tmp_path: Path) -> None:
+    """Endpoints and fields of other programs, as an old docker CLI wrote them."""
+    document = (
+        '{"Name":"old","Metadata":{"Description":"a","StackOrchestrator":"swarm"},"Endpoints":'
+        '{"docker":{"Host":"tcp://h:1","SkipTLSVerify":false},"kubernetes":{"Host":"https://k"}}}'
+    )
+    for name in PROGRAMS:
+        config, archive = tmp_path / name, tmp_path / f"{name}.tar"
+        entry = header.Entry(b"meta.json", header.REGULAR, size=len(document))
+        archive.write_bytes(writer.encode(entry) + document.encode() + writer.padding(len(document)) + writer.END)
+        assert play(name, config, "context", "import", "kept", str(archive))[0] == 0
+        update = ("context", "update", "kept", "--description", "b", "--docker", "host=tcp://h:2")
+        assert play(name, config, *update)[0] == 0
+    ours, theirs = (stored(tmp_path / name) for name in ("corten", "docker"))
+    assert ours == theirs
+    assert any('"kubernetes"' in text and '"tcp://h:2"' in text for _, text in ours.values())

@@ -1,5 +1,5 @@
-"""The docker CLI's own store of contexts, written: names, descriptions, addresses and keys. Read by
-:mod:`corten.cli.config`."""
+"""The docker CLI's own store of contexts, changed: names, descriptions, addresses and keys. What an address needs of it
+is read by :mod:`corten.cli.config`."""
 
 from __future__ import annotations
 
@@ -46,6 +46,13 @@ def metadata(context: config.Context) -> Document:
     return {"Metadata": described, "Endpoints": {DOCKER: endpoint}}
 
 
+def read(folder: str, name: str) -> Document:
+    """The whole of a context's meta.json, with endpoints and fields that mean nothing here. Raises ClientError."""
+    config.context(folder, name)
+    with open(os.path.join(config.context_folder(folder, "meta", name), "meta.json"), encoding="utf-8") as file:
+        return jsontext.decode(file.read())
+
+
 def write(folder: str, name: str, document: Document, keys: Mapping[str, Mapping[str, bytes]]) -> None:
     """(1) the keys, by endpoint and file  (2) meta.json, by a rename: a context without its keys is never seen."""
     for endpoint, files in keys.items():
@@ -55,7 +62,8 @@ def write(folder: str, name: str, document: Document, keys: Mapping[str, Mapping
     os.makedirs(place, exist_ok=True)
     path = os.path.join(place, "meta.json")
     with open(f"{path}.new", "w", encoding="utf-8") as text:
-        text.write(jsontext.go_encode({"Name": name, **document}))
+        others = {key: value for key, value in document.items() if key != "Name"}  # of an archive it may be another
+        text.write(jsontext.go_encode({"Name": name, **others}))
     os.rename(f"{path}.new", path)  # (2)
 
 

@@ -243,15 +243,16 @@ def update(session: Session, given: Options, arguments: list[str]) -> int:
     (name,) = arguments
     contexts.check_name(name)
     folder = session.config.folder
-    found = config.context(folder, name)
-    wanted = _pairs(given)
-    pems: dict[str, bytes] = {}
-    if wanted:
+    document = contexts.read(folder, name)
+    if given.text("description"):
+        document["Metadata"] = {**document.get("Metadata", {}), "Description": given.text("description")}
+    pems: dict[str, bytes] | None = None
+    if wanted := _pairs(given):
         described, pems = _described(session, wanted)
-        found.host, found.skip_verify = described.host, described.skip_verify
-    found.description = given.text("description") or found.description
-    contexts.write(folder, name, contexts.metadata(found), {})
-    if wanted:
+        endpoints = contexts.metadata(described)["Endpoints"]
+        document["Endpoints"] = {**document.get("Endpoints", {}), **endpoints}
+    contexts.write(folder, name, document, {})
+    if pems is not None:
         contexts.replace_keys(folder, name, pems)
     session.print(name)
     session.complain(f'Successfully updated context "{name}"')

@@ -90,7 +90,7 @@ def import_(session: Session, given: Options, arguments: list[str]) -> int:
     name, source = arguments
     contexts.check_new(session.config.folder, name)
     document, keys = _unpack(_content(source))
-    contexts.write(session.config.folder, name, {key: document[key] for key in document if key != "Name"}, keys)
+    contexts.write(session.config.folder, name, document, keys)
     session.print(name)
     session.complain(f'Successfully imported context "{name}"')
     return 0
