@@ -258,9 +258,9 @@ def start(supervisor: Supervisor, message: dict[str, Any], fds: dict[str, list[i
     )
     pipes = None
     try:
+        made = supervisor.preparations.take(message["id"], group)  # (2)
         attach_clients(subject, message, fds)
         seccomp = read_filter(fds)
-        made = supervisor.preparations.take(message["id"], group)  # (2)
         pipes = Pipes(terminal=terminal, stdin=stdin, discard=False)  # (3)
         birth = Birth(supervisor, subject, reply, pipes, message.get("log"), made.warnings)
         request = container.StartRequest(
