@@ -7,13 +7,17 @@ import json
 import socket
 from typing import Any, BinaryIO
 
+#: An engine that is silent for so long does not answer any more: that is a failure, not a reason to wait.
+SILENCE = 120.0
+
 
 class Api:
-    """A kept-alive connection to an engine."""
+    """A kept-alive connection to an engine; TimeoutError when it is silent for SILENCE seconds."""
 
     def __init__(self, path: str) -> None:
         self.connection = http.client.HTTPConnection("localhost")
         self.connection.sock = socket.socket(socket.AF_UNIX)
+        self.connection.sock.settimeout(SILENCE)
         self.connection.sock.connect(path)
 
     def call(self, method: str, path: str, body: object = None, *, raw: bool = False) -> Any:

@@ -64,7 +64,12 @@ def generate(
         api = Api(socket)
         while time.monotonic() < end:
             began = time.perf_counter()
-            api.call("GET", "/_ping", raw=True)
+            try:
+                api.call("GET", "/_ping", raw=True)
+            except Exception as exc:
+                with lock:
+                    report.failures.append(f"ping: {type(exc).__name__}: {exc}")
+                return
             report.pings.append((time.perf_counter() - began) * 1000)
             time.sleep(0.02)
         api.close()
