@@ -34,7 +34,6 @@ NUMBER: Final = 0  # offsets in struct seccomp_data
 ARCHITECTURE: Final = 4
 
 _FORMAT: Final = "=HBBI"
-_SIZE: Final = struct.calcsize(_FORMAT)
 _FARTHEST: Final = 255
 _VALUES: Final = 1 << 32
 _KNOWN: Final = frozenset({LD_ABS, AND, JA, JEQ, JGT, JGE, JSET, RET})
@@ -121,11 +120,9 @@ def _block(program: Sequence[Instruction], architecture: int, numbers: Sequence[
     for index in going_on:
         starts[index] = len(search) + len(made)
         made += _part(program, index)
-    for at, (code, jt, jf, k) in enumerate(search):
+    for at, (code, jt, _, k) in enumerate(search):
         if code == JA and jt:  # marked by _search: k is an instruction of the old program
             search[at] = (JA, 0, 0, starts[k] - at - 1)
-        else:
-            search[at] = (code, jt, jf, k)
     return [*search, *made]
 
 

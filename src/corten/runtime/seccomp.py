@@ -87,6 +87,7 @@ _WITH_CAPABILITY: Final[Mapping[str, str]] = {
 _PERSONALITIES: Final = (0x0, 0x8, 0x20000, 0x20008, 0xFFFFFFFF)
 _AF_VSOCK: Final = 40  # would reach the hypervisor past every network namespace
 _NEW_NAMESPACES: Final = 0x7E020000  # every CLONE_NEW* flag of clone(2)
+_FORM: Final = 2  # of what compile_profile makes of a profile; another number compiles everything again
 _ENOSYS: Final = 38
 _EPERM: Final = 1
 
@@ -126,13 +127,13 @@ def _argument(index: int, value: int, operator: str) -> dict[str, Any]:
 def cached(profile: dict[str, Any], directory: str) -> bytes:
     """The compiled program of ``profile``, from ``directory`` (files ``<sha256>.bpf``) when it was compiled before.
 
-    The key also holds what else decides the program: this machine and the libseccomp in use. A file that is no
-    program is compiled again. Raises InvalidArgument for a profile that cannot be compiled.
+    The key also holds what else decides the program: this machine, the libseccomp in use and our own part. A file that
+    is no program is compiled again. Raises InvalidArgument for a profile that cannot be compiled.
     """
     schema.check(profile, schema.SECCOMP, "linux.seccomp")
     from hashlib import sha256  # costs 4 ms: not for a process that only installs
 
-    key = sha256(f"{MACHINE} {library_version()} {encode(profile)}".encode()).hexdigest()
+    key = sha256(f"{MACHINE} {library_version()} {_FORM} {encode(profile)}".encode()).hexdigest()
     path = f"{directory}/{key}.bpf"
     try:
         with open(path, "rb") as file:

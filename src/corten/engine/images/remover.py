@@ -93,9 +93,9 @@ class Remover:
         """Remove unused images until there is ``enough`` room, in the order of :mod:`corten.engine.images.eviction`."""
         rows: list[DeleteItem] = []
         freed = 0
-        chosen = await self._unused(unused_since)
-        while chosen and not enough():
-            image = chosen.pop(0)
+        for image in await self._unused(unused_since):
+            if enough():
+                break
             if not self._is_free(image):  # any more: a container or an image may have been made of it meanwhile
                 continue
             names = self._store.names(image.id)
@@ -119,7 +119,7 @@ class Remover:
         candidates = [
             Candidate(
                 image.id, image.parent, image.id in tagged, used[image.id],
-                held=str(image.id) in users or self._store.leased(image.id),
+                held=image.id in users or self._store.leased(image.id),
             )
             for image in images.values()
         ]  # fmt: skip
