@@ -50,6 +50,7 @@ def logged(engine: EngineProcess, name: str) -> list[str]:
 
 def kill_shim(engine: EngineProcess) -> int:
     """Kill it; its pid. It is dead when it holds nothing open any more (its zombie is init's to bury)."""
+    until(lambda: new_shim(engine, 0), "there is no shim")
     pid = engine.shim_pid()
     os.kill(pid, signal.SIGKILL)
     folder = Path(f"/proc/{pid}/fd")

@@ -104,6 +104,13 @@ class Shim:
         if self._connection is not None:
             self._post(name, fields, ())
 
+    def suggest(self, name: str, fields: dict[str, Any]) -> None:
+        """As :meth:`tell`, of what may be left out: nothing reaches a new shim before everything was handed to it. What
+        it made by then would be taken for what its predecessor left.
+        """
+        if self._ready.is_set():
+            self.tell(name, fields)
+
     async def adopt(self, held: Mapping[Subject, dict[str, int]]) -> list[Subject]:
         """Hand a new shim everything its predecessor wrote down, with the descriptors ``held``; returns what it
         took.

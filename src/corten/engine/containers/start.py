@@ -105,7 +105,7 @@ class Starter:
                 await self._volumes.prepare_sources(record.mounts)  # (3)
                 message = await self._message(container, record, request.driver_mode, made)  # (4)
                 if "runtime" not in message:
-                    self._shim.tell("prepare", {"id": record.id, "cgroup": message["cgroup"]})
+                    self._shim.suggest("prepare", {"id": record.id, "cgroup": message["cgroup"]})
                     made.callback(self._shim.tell, "give_up", {"id": record.id})
                 profile = await self._profiles.descriptor(record.host)
                 sandbox = await wish
